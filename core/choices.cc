@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The tree of choices, level by level, and the walk through it, depth first. The session is fed one token at a time, also
+// where a stretch is fed again, so that the numbers do not depend on how many checkpoints there are.
+#include "core/choices.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/math.h"
+
+namespace thimble {
+namespace {
+
+bool IsFinite(double x) { return x - x == 0.0; }
+
+// log(sum of e^x); NaN when one of them is NaN or plus infinity.
+double LogSumExp(std::span<const float> x) {
+  const float largest = *std::max_element(x.begin(), x.end());
+  double sum = 0.0;
+  for (const float value : x) sum += static_cast<double>(Exp(value - largest));
+  return IsFinite(sum) ? static_cast<double>(largest) + LogDouble(sum) : sum;
+}
+
+// Makes logarithms of shares logarithms of probabilities.
+void Normalise(std::span<float> log_p) {
+  const double total = LogSumExp(log_p);
+  for (float& value : log_p) value = static_cast<float>(static_cast<double>(value) - total);
+}
+
+Error BadChoice(const char* what, size_t index) { return {Status::kBadArgument, what, {}, {}, index}; }
+
+}  // namespace
+
+Error Choices::Bind(std::span<const std::span<const Token>> choices, Token end, size_t vocab, Arena& arena) {
+  const auto is_token = [vocab](Token token) { return token >= 0 && static_cast<size_t>(token) < vocab; };
+  if (choices.empty()) return {Status::kBadArgument, "there must be at least one choice"};
+  if (end >= 0 && !is_token(end)) return {Status::kBadArgument, "the end token is not in the vocabulary"};
+  size_t nodes = choices.size() + 1;
+  size_t longest = 0;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].empty()) return BadChoice("a choice has no tokens", i);
+    if (!std::all_of(choices[i].begin(), choices[i].end(), is_token)) {
+      return BadChoice("a choice has a token that is not in the vocabulary", i);
+    }
+    nodes += choices[i].size();
+    longest = std::max(longest, choices[i].size());
+    if (nodes > INT32_MAX) return {Status::kTooLarge, "the choices have too many tokens"};
+  }
+  size_ = choices.size();
+  deepest_ = longest - 1;
+  order_ = arena.Take<uint32_t>(size_);
+  nodes_ = arena.Take<Node>(nodes);
+  tokens_ = arena.Take<Token>(nodes);
+  scores_ = arena.Take<double>(nodes);
+  path_ = arena.Take<uint32_t>(longest);
+  saved_ = arena.Take<uint32_t>(longest);
+  if (const Error error = arena.error(); !error.ok() || arena.measuring()) return error;
+  if (const Error error = Sort(choices); !error.ok()) return error;
+  if (const Error error = Build(choices, end); !error.ok()) return error;
+  CountCheckpoints();
+  return {};
+}
+
+// Lexicographic order: choices with a common prefix stand together, the shortest first.
+Error Choices::Sort(std::span<const std::span<const Token>> choices) {
+  for (uint32_t i = 0; i < size_; ++i) order_[i] = i;
+  std::sort(order_, order_ + size_, [&](uint32_t a, uint32_t b) {
+    const auto [x, y] = std::mismatch(choices[a].begin(), choices[a].end(), choices[b].begin(), choices[b].end());
+    if (x == choices[a].end() && y == choices[b].end()) return a < b;
+    if (x == choices[a].end() || y == choices[b].end()) return x == choices[a].end();
+    return *x < *y;
+  });
+  for (size_t i = 1; i < size_; ++i) {
+    const std::span<const Token> a = choices[order_[i - 1]], b = choices[order_[i]];
+    if (std::equal(a.begin(), a.end(), b.begin(), b.end())) return BadChoice("a choice is there twice", order_[i]);
+  }
+  return {};
+}
+
+Error Choices::Build(std::span<const std::span<const Token>> choices, Token end) {
+  node_count_ = 0;
+  AddNode(0, 0, static_cast<uint32_t>(size_), 0);
+  for (uint32_t i = 0; i < node_count_; ++i) {
+    const Node& node = nodes_[i];
+    const bool whole = node.end - node.begin == 1 && choices[order_[node.begin]].size() <= node.depth;
+    if (whole) continue;
+    if (const Error error = AddChildren(choices, end, i); !error.ok()) return error;
+  }
+  return {};
+}
+
+void Choices::AddNode(Token token, uint32_t begin, uint32_t end, uint32_t depth) {
+  nodes_[node_count_] = {begin, end, depth, 0, 0, 0};
+  tokens_[node_count_] = token;
+  ++node_count_;
+}
+
+Error Choices::AddChildren(std::span<const std::span<const Token>> choices, Token end, uint32_t parent) {
+  Node& node = nodes_[parent];
+  node.first_child = node_count_;
+  uint32_t begin = node.begin;
+  const uint32_t shortest = order_[begin];
+  const bool ends_here = choices[shortest].size() == node.depth;
+  if (ends_here) {
+    if (end < 0) return BadChoice("a choice begins another one, and there is no end token to tell them apart", shortest);
+    AddNode(end, begin, begin + 1, node.depth + 1);
+    ++begin;
+  }
+  while (begin < node.end) {
+    const Token token = choices[order_[begin]][node.depth];
+    if (ends_here && token == end) return BadChoice("a choice with the end token behind it is or begins another one", shortest);
+    uint32_t stop = begin + 1;
+    while (stop < node.end && choices[order_[stop]][node.depth] == token) ++stop;
+    AddNode(token, begin, stop, node.depth + 1);
+    begin = stop;
+  }
+  node.children = node_count_ - node.first_child;
+  return {};
+}
+
+// The first child of `parent` at or behind `from` that has children itself; 0 when there is none.
+uint32_t Choices::NextInner(uint32_t parent, uint32_t from) const {
+  const uint32_t stop = nodes_[parent].first_child + nodes_[parent].children;
+  while (from < stop && nodes_[from].children == 0) ++from;
+  return from < stop ? from : 0;
+}
+
+// Whether the walk comes back to `node` after it has left it for one of its children.
+bool Choices::Branches(uint32_t node) const {
+  const uint32_t first = NextInner(node, nodes_[node].first_child);
+  return first != 0 && NextInner(node, first + 1) != 0;
+}
+
+void Choices::CountCheckpoints() {
+  checkpoints_wanted_ = checkpoints_needed();  // the root, which the walk always comes back to
+  nodes_[0].checkpoints = static_cast<uint32_t>(checkpoints_wanted_);
+  for (uint32_t i = 0; i < node_count_; ++i) {
+    for (uint32_t c = nodes_[i].first_child; c < nodes_[i].first_child + nodes_[i].children; ++c) {
+      nodes_[c].checkpoints = nodes_[i].checkpoints + (Branches(c) ? 1 : 0);
+      checkpoints_wanted_ = std::max<size_t>(checkpoints_wanted_, nodes_[c].checkpoints);
+    }
+  }
+}
+
+Error Choices::Score(Session& session, std::span<float> log_p, size_t first_checkpoint) {
+  if (session.length() == 0) return {Status::kBadArgument, "choices need a prompt of at least one token"};
+  if (deepest_ > 0 && session.limits().checkpoints <= first_checkpoint) {
+    return {Status::kBadArgument, "choices of several tokens need a checkpoint: Limits::checkpoints must be at least this",
+            {}, {}, first_checkpoint + 1};
+  }
+  if (deepest_ > session.room()) {
+    return {Status::kFull, "the choices do not fit in the context; it holds this many tokens", {}, {}, session.limits().context};
+  }
+  const size_t first_tokens = nodes_[0].children;
+  session.Scores({tokens_ + 1, first_tokens}, log_p.data());
+  for (size_t i = 0; i < first_tokens; ++i) scores_[1 + i] = static_cast<double>(log_p[i]);
+  if (deepest_ > 0) {
+    session.Save(first_checkpoint);
+    const Error error = Walk(session, first_checkpoint);
+    session.Restore(first_checkpoint);
+    if (!error.ok()) return error;
+  }
+  double largest = -std::numeric_limits<double>::infinity();
+  for (uint32_t i = 1; i < node_count_; ++i) {
+    if (nodes_[i].children > 0) continue;
+    if (!IsFinite(scores_[i])) return {Status::kBadFile, "the model's logits are not numbers"};
+    largest = std::max(largest, scores_[i]);
+  }
+  for (uint32_t i = 1; i < node_count_; ++i) {
+    if (nodes_[i].children == 0) log_p[order_[nodes_[i].begin]] = static_cast<float>(scores_[i] - largest);
+  }
+  Normalise(log_p.first(size_));
+  return {};
+}
+
+// Scores the children of every node that has some, but for the root's. The session begins at the root, which is saved.
+Error Choices::Walk(Session& session, size_t first_checkpoint) {
+  const size_t checkpoints = session.limits().checkpoints - first_checkpoint;
+  size_t saved = 1;  // checkpoints in use: saved_[i] is the depth that the i-th holds
+  saved_[0] = 0;
+  path_[0] = 0;
+  size_t at = 0;  // depth of the session
+  for (uint32_t node = NextInner(0, nodes_[0].first_child); node != 0;) {
+    size_t depth = nodes_[node].depth;
+    path_[depth] = node;
+    if (at >= depth) {  // on another branch
+      while (saved_[saved - 1] >= depth) --saved;
+      session.Restore(first_checkpoint + saved - 1);
+      at = saved_[saved - 1];
+    }
+    while (at < depth) {
+      if (const Error error = session.Feed({tokens_ + path_[++at], 1}); !error.ok()) return error;
+    }
+    ScoreChildren(node, session.Logits());
+    if (saved < checkpoints && Branches(node)) {
+      session.Save(first_checkpoint + saved);
+      saved_[saved++] = static_cast<uint32_t>(depth);
+    }
+    uint32_t next = NextInner(node, nodes_[node].first_child);
+    for (; next == 0 && depth > 0; --depth) next = NextInner(path_[depth - 1], path_[depth] + 1);
+    node = next;
+  }
+  return {};
+}
+
+void Choices::ScoreChildren(uint32_t node, std::span<const float> logits) {
+  const double base = scores_[node] - LogSumExp(logits);
+  for (uint32_t c = nodes_[node].first_child; c < nodes_[node].first_child + nodes_[node].children; ++c) {
+    scores_[c] = base + static_cast<double>(logits[static_cast<size_t>(tokens_[c])]);
+  }
+}
+
+void Calibrate(std::span<const float> log_p, std::span<const float> log_p_content_free, std::span<float> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = log_p[i] - log_p_content_free[i];
+  Normalise(out);
+}
+
+void TopK(std::span<const float> p, std::span<uint32_t> best) {
+  size_t count = 0;  // of `best` so far, in order
+  for (uint32_t i = 0; i < p.size(); ++i) {
+    size_t place = count;
+    while (place > 0 && p[i] > p[best[place - 1]]) --place;
+    if (place == best.size()) continue;
+    if (count < best.size()) ++count;
+    std::copy_backward(best.begin() + static_cast<std::ptrdiff_t>(place), best.begin() + static_cast<std::ptrdiff_t>(count) - 1,
+                       best.begin() + static_cast<std::ptrdiff_t>(count));
+    best[place] = i;
+  }
+}
+
+}  // namespace thimble

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The gated delta rule of one head, portable, in its two equal forms (MODEL.md): token by token, and a chunk of tokens at
+// once. The state is kept transposed, a row for each value dimension, so that every product runs along memory.
+#include "core/math.h"
+#include "core/portable.h"
+#include "quant/lanes.h"
+
+namespace thimble {
+
+void PortableDeltaStep(const DeltaHead& head) {
+  const size_t dk = head.key_size;
+  for (size_t t = 0; t < head.tokens; ++t) {
+    const float* q = head.q + t * head.stride;
+    const float* k = head.k + t * head.stride;
+    const float* v = head.v + t * head.stride;
+    const float decay = Exp(head.log_decay[t * head.gate_stride]);
+    const float beta = head.beta[t * head.gate_stride];
+    float* out = head.out + t * head.out_stride;
+    for (size_t j = 0; j < head.value_size; ++j) {
+      float* row = head.state + j * dk;
+      for (size_t i = 0; i < dk; ++i) row[i] *= decay;
+      const float delta = beta * (v[j] - DotF32(row, k, dk));
+      for (size_t i = 0; i < dk; ++i) row[i] += delta * k[i];
+      out[j] = DotF32(row, q, dk);
+    }
+  }
+}
+
+// With G the running sum of log_decay, and D(t, s) = exp(G_t - G_s):
+//   N_t = beta_t (v_t - exp(G_t) S^T k_t) - sum over s < t of beta_t D(t, s) (k_t . k_s) N_s
+//   o_t = exp(G_t) S^T q_t + sum over s <= t of D(t, s) (q_t . k_s) N_s
+//   S  <- exp(G_T) S + sum over t of D(T, t) k_t N_t^T
+// N solves the triangular system of the papers' (I + L) N = diag(beta) (V - diag(exp G) K S) row by row.
+void PortableDeltaChunk(const DeltaHead& head, float* scratch) {
+  const size_t dk = head.key_size;
+  const size_t dv = head.value_size;
+  const size_t n = head.tokens;
+  float* news = scratch;              // [n][dv], N
+  float* keys = news + n * dv;        // [n][dk], k_t exp(G_T - G_t)
+  float* coefficient = keys + n * dk;  // [n]
+  float* sum = coefficient + n;       // [n], G
+
+  float running = 0.0f;
+  for (size_t t = 0; t < n; ++t) {
+    running += head.log_decay[t * head.gate_stride];
+    sum[t] = running;
+  }
+  for (size_t t = 0; t < n; ++t) {
+    const float* q = head.q + t * head.stride;
+    const float* k = head.k + t * head.stride;
+    const float* v = head.v + t * head.stride;
+    const float beta = head.beta[t * head.gate_stride];
+    const float from_start = Exp(sum[t]);
+    float* fresh = news + t * dv;
+    float* out = head.out + t * head.out_stride;
+    for (size_t j = 0; j < dv; ++j) {
+      const float* row = head.state + j * dk;
+      fresh[j] = beta * (v[j] - from_start * DotF32(row, k, dk));
+      out[j] = from_start * DotF32(row, q, dk);
+    }
+    for (size_t s = 0; s < t; ++s) coefficient[s] = beta * Exp(sum[t] - sum[s]) * DotF32(k, head.k + s * head.stride, dk);
+    for (size_t s = 0; s < t; ++s) {
+      for (size_t j = 0; j < dv; ++j) fresh[j] -= coefficient[s] * news[s * dv + j];
+    }
+    for (size_t s = 0; s <= t; ++s) coefficient[s] = Exp(sum[t] - sum[s]) * DotF32(q, head.k + s * head.stride, dk);
+    for (size_t s = 0; s <= t; ++s) {
+      for (size_t j = 0; j < dv; ++j) out[j] += coefficient[s] * news[s * dv + j];
+    }
+  }
+
+  for (size_t t = 0; t < n; ++t) {
+    const float to_end = Exp(running - sum[t]);
+    for (size_t i = 0; i < dk; ++i) keys[t * dk + i] = head.k[t * head.stride + i] * to_end;
+  }
+  const float decay = Exp(running);
+  for (size_t j = 0; j < dv; ++j) {
+    float* row = head.state + j * dk;
+    for (size_t i = 0; i < dk; ++i) row[i] *= decay;
+    for (size_t t = 0; t < n; ++t) {
+      const float fresh = news[t * dv + j];
+      for (size_t i = 0; i < dk; ++i) row[i] += fresh * keys[t * dk + i];
+    }
+  }
+}
+
+}  // namespace thimble

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table of the portable kernels.
+#include "core/kernels.h"
+
+#include "core/portable.h"
+
+namespace thimble {
+
+const Kernels kPortableKernels = {
+    .name = "portable",
+    .matmul = PortableMatmul,
+    .rms_norm = PortableRmsNorm,
+    .swiglu = PortableSwiglu,
+    .conv_silu = PortableConvSilu,
+    .delta_step = PortableDeltaStep,
+    .delta_chunk = PortableDeltaChunk,
+    .attend = PortableAttend,
+};
+
+}  // namespace thimble

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The arithmetic that is worth doing faster, as a table of function pointers, and the workers that it may be spread over.
+// An accelerated backend is a copy of kPortableKernels with some pointers replaced; it must not allocate, fail, or read
+// anything but its arguments. The portable functions stay plain: they are what every other one is tested against.
+#pragma once
+
+#include <cstddef>
+
+#include "core/weights.h"
+
+namespace thimble {
+
+/// Threads that somebody else owns. `run` calls task(argument, index, worker) once for every index below `tasks`, in any
+/// order, with worker < count different for calls that overlap, and returns when all are done.
+struct Workers {
+  size_t count = 1;
+  void* context = nullptr;
+  void (*run)(void* context, size_t tasks, void (*task)(void* argument, size_t index, size_t worker),
+              void* argument) = nullptr;  // null: one after the other, on the caller's thread
+};
+
+/// Calls function(index, worker) for every index below `tasks`.
+template <class F>
+void ParallelFor(const Workers& workers, size_t tasks, F&& function) {
+  if (workers.run == nullptr || tasks < 2) {
+    for (size_t i = 0; i < tasks; ++i) function(i, size_t{0});
+    return;
+  }
+  workers.run(
+      workers.context, tasks,
+      [](void* argument, size_t index, size_t worker) { (*static_cast<F*>(argument))(index, worker); }, &function);
+}
+
+/// `tokens` activations of one head of a DeltaNet layer; a token's values are `stride` floats behind those of the one before.
+struct DeltaHead {
+  size_t tokens;
+  size_t key_size;    // dk
+  size_t value_size;  // dv
+  const float* q;     // [tokens][dk], unit length, times 1 / sqrt(dk)
+  const float* k;     // [tokens][dk], unit length
+  const float* v;     // [tokens][dv]
+  size_t stride;      // of q, k and v
+  const float* log_decay;  // [tokens], g <= 0
+  const float* beta;       // [tokens], in (0, 1)
+  size_t gate_stride;      // of log_decay and beta
+  float* state;            // [dv][dk], S transposed: row j holds S[.][j]
+  float* out;              // [tokens][dv]
+  size_t out_stride;
+
+  /// Moves on to the token `n` behind the first.
+  void Advance(size_t n) {
+    q += n * stride;
+    k += n * stride;
+    v += n * stride;
+    log_decay += n * gate_stride;
+    beta += n * gate_stride;
+    out += n * out_stride;
+  }
+};
+
+/// One token's queries that share a key/value head, and the cache that they read.
+struct AttentionHead {
+  size_t head_dim;
+  size_t queries;      // heads in the group
+  const float* q;      // [queries], each head_dim floats, q_stride apart
+  size_t q_stride;
+  const Format* format;     // of the cache
+  const std::byte* k;       // row 0 of this head's keys; head_dim values a row
+  const std::byte* v;       // row 0 of this head's values
+  size_t row_stride;        // bytes from one token's row to the next
+  size_t rows;              // tokens to attend to, this one included
+  float* out;               // [queries][head_dim], the heads out_stride apart
+  size_t out_stride;
+};
+
+struct Kernels {
+  const char* name;
+
+  /// y[t][r] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and t < tokens. x is [tokens][w.cols]; y's rows
+  /// are y_stride floats apart, and y[t] + r is where row r goes. `scratch` holds w.cols floats.
+  void (*matmul)(const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y, size_t y_stride,
+                 float* scratch);
+
+  /// y = x / sqrt(mean(x^2) + epsilon) * weight, n values; y may be x.
+  void (*rms_norm)(const float* x, const float* weight, size_t n, float epsilon, float* y);
+
+  /// gate = silu(gate) * up, n values.
+  void (*swiglu)(float* gate, const float* up, size_t n);
+
+  /// Causal depthwise convolution and SiLU, in place, over channels [begin, end) of u[tokens][channels]. `tail` is
+  /// [taps - 1][channels]: the inputs before u on entry, the last inputs of all on return. w is [channels][taps].
+  void (*conv_silu)(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, size_t taps,
+                    float* tail);
+
+  /// The gated delta rule token by token: the recurrence of MODEL.md.
+  void (*delta_step)(const DeltaHead& head);
+
+  /// The same for up to kDeltaChunk tokens at once, in chunked form. `scratch` holds DeltaChunkFloats(head) floats.
+  void (*delta_chunk)(const DeltaHead& head, float* scratch);
+
+  /// Softmax attention of one token. `scratch` holds AttentionFloats(head) floats.
+  void (*attend)(const AttentionHead& head, float* scratch);
+};
+
+inline constexpr float kL2NormEpsilon = 1e-6f;  // added to the squared length of a query or key of a DeltaNet head
+inline constexpr size_t kDeltaChunk = 64;       // tokens
+inline constexpr size_t kDeltaChunkMin = 4;     // below this many tokens, steps are as cheap
+inline constexpr size_t kAttentionTile = 64;    // rows whose scores are held at a time
+
+constexpr size_t DeltaChunkFloats(size_t key_size, size_t value_size) {
+  return kDeltaChunk * (value_size + key_size + 2);
+}
+constexpr size_t AttentionFloats(size_t head_dim, size_t queries) { return head_dim + queries * (kAttentionTile + 2); }
+
+extern const Kernels kPortableKernels;
+
+/// What a session computes with.
+struct Backend {
+  const Kernels* kernels = &kPortableKernels;
+  Workers workers;
+};
+
+}  // namespace thimble

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The functions of math.h that are too long to stand in a header.
+#include "core/math.h"
+
+namespace thimble {
+
+float Log(float x) {
+  if (x == 0.0f) return -std::numeric_limits<float>::infinity();
+  if (!(x > 0.0f) || x == std::numeric_limits<float>::infinity()) return x > 0.0f ? x : std::numeric_limits<float>::quiet_NaN();
+  // x = m 2^e with m in [sqrt(1/2), sqrt(2)), then log m by a polynomial in m - 1.
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  int32_t exponent = static_cast<int32_t>(bits >> 23) - 126;
+  float m = std::bit_cast<float>((bits & 0x007fffffu) | 0x3f000000u);
+  if (m < 0.707106781f) {
+    --exponent;
+    m = m + m;
+  }
+  const float f = m - 1.0f;
+  const float square = f * f;
+  float p = 7.0376836292e-2f;
+  p = p * f - 1.1514610310e-1f;
+  p = p * f + 1.1676998740e-1f;
+  p = p * f - 1.2420140846e-1f;
+  p = p * f + 1.4249322787e-1f;
+  p = p * f - 1.6668057665e-1f;
+  p = p * f + 2.0000714765e-1f;
+  p = p * f - 2.4999993993e-1f;
+  p = p * f + 3.3333331174e-1f;
+  const float e = static_cast<float>(exponent);
+  return f + (p * f * square + e * -2.12194440e-4f - 0.5f * square) + e * 0.693359375f;
+}
+
+float Softplus(float x) {
+  if (x > 20.0f) return x;  // e^-20 is below the last place of x
+  const float y = Exp(x);
+  const float u = 1.0f + y;
+  return u == 1.0f ? y : Log(u) * (y / (u - 1.0f));  // the factor undoes the rounding of 1 + y
+}
+
+double LogDouble(double x) {
+  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  int exponent = static_cast<int>(bits >> 52) - 1022;
+  double m = std::bit_cast<double>((bits & 0x000fffffffffffffull) | 0x3fe0000000000000ull);
+  if (m < 0.70710678118654752) {
+    --exponent;
+    m = m + m;
+  }
+  const double s = (m - 1.0) / (m + 1.0);  // log m = 2 artanh s, |s| < 0.172
+  const double square = s * s;
+  double sum = 0.0;
+  for (int k = 25; k >= 1; k -= 2) sum = sum * square + 1.0 / k;
+  return 2.0 * s * sum + exponent * 0.69314718055994530942;
+}
+
+double ExpDouble(double x) {
+  const int n = static_cast<int>(x * 1.44269504088896340736 + (x < 0.0 ? -0.5 : 0.5));
+  const double r = x - n * 0.69314718055994530942;
+  double sum = 1.0;
+  for (int k = 18; k >= 1; --k) sum = sum * r / k + 1.0;
+  return sum * std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
+}
+
+void CosSin(float angle, float* cosine, float* sine) {
+  const double x = static_cast<double>(angle);
+  const int32_t quadrant = static_cast<int32_t>(x * 0.63661977236758134308 + (x < 0.0 ? -0.5 : 0.5));
+  const double r = x - quadrant * 1.57079632679489661923;  // |r| <= pi / 4
+  const double square = r * r;
+  double c = 1.0;
+  double s = 1.0;
+  for (int k = 14; k >= 2; k -= 2) {
+    c = 1.0 - c * square / (k * (k - 1));
+    s = 1.0 - s * square / (k * (k + 1));
+  }
+  s *= r;
+  const bool swap = (quadrant & 1) != 0;
+  const double unsigned_cosine = swap ? s : c;
+  const double unsigned_sine = swap ? c : s;
+  *cosine = static_cast<float>(((quadrant + 1) & 2) != 0 ? -unsigned_cosine : unsigned_cosine);
+  *sine = static_cast<float>((quadrant & 2) != 0 ? -unsigned_sine : unsigned_sine);
+}
+
+}  // namespace thimble

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One conversation with a model: its state, its cache, and the memory that the arithmetic needs, all taken from an arena
+// before the first token. Plan counts the bytes, Bind takes them, and nothing after that takes any more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/arena.h"
+#include "core/config.h"
+#include "core/error.h"
+#include "core/kernels.h"
+#include "core/rope.h"
+#include "core/weights.h"
+
+namespace thimble {
+
+/// The bytes that a session takes from its arena, by section.
+struct SessionPlan {
+  size_t state = 0;        // DeltaNet states, conv tails, last hidden, positions: the same for any context
+  size_t cache = 0;        // keys and values of `context` tokens
+  size_t checkpoints = 0;  // copies of `state`
+  size_t work = 0;         // activations of a batch, scratch of every worker
+  size_t total() const { return state + cache + checkpoints + work; }
+};
+
+class Session {
+ public:
+  /// The bytes that Bind will take. Pure arithmetic; kTooLarge or kBadArgument when these limits cannot be.
+  static Result<SessionPlan> Plan(const Config& config, const Limits& limits, const Backend& backend);
+
+  Session() = default;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Takes the session's memory and resets it. `model` and `backend`'s tables must outlive the session. On an arena
+  /// that is too small: kTooSmall with the bytes that the arena would have needed, and the session stays unbound.
+  Error Bind(const Model& model, const Limits& limits, const Backend& backend, Arena& arena);
+
+  /// Forgets everything that was fed.
+  void Reset();
+
+  /// Runs `tokens` (each in [0, vocab_size)) through the model. kFull, before anything is lost, when they do not fit in the
+  /// context; kBadArgument for an id outside the vocabulary.
+  /// `logits`: empty, or [tokens.size()][vocab_size] floats that receive the logits behind every token.
+  /// `positions`: empty for text (each token follows the one before), or one per token.
+  Error Feed(std::span<const Token> tokens, std::span<float> logits = {}, std::span<const Position> positions = {});
+
+  /// The logits behind the last token, [vocab_size]; computed at the first call. The caller may change them until the next
+  /// Feed. At least one token must have been fed.
+  std::span<float> Logits();
+
+  /// The logits of some rows of the head only: out[i] for rows[i].
+  void Scores(std::span<const Token> rows, float* out);
+
+  /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is good
+  /// until the session is fed from an earlier point than the one it holds.
+  void Save(size_t i);
+  void Restore(size_t i);
+
+  size_t length() const { return static_cast<size_t>(state_->length); }  // tokens fed
+  size_t room() const { return limits_.context - length(); }                 // tokens that still fit
+  const Config& config() const { return model_->config; }
+  const Limits& limits() const { return limits_; }
+
+ private:
+  struct State {
+    uint64_t length;        // tokens in the cache
+    int64_t next_position;  // of the next text token
+  };
+
+  // Everything that Bind places: the same function measures and binds.
+  static SessionPlan Layout(const Config& config, const Limits& limits, const Backend& backend, Arena& arena,
+                            Session* session);
+
+  void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
+  void RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n);
+  void RunAttention(const AttentionWeights& w, size_t index, size_t n);
+  void RunFeedForward(const LayerWeights& layer, size_t n);
+  void Normalise(const float* weight, size_t n);
+  void Multiply(const Matrix& w, const float* x, size_t n, float* y);
+  void AddToResidual(size_t n);
+
+  const Model* model_ = nullptr;
+  Limits limits_;
+  Backend backend_;
+  bool logits_valid_ = false;  // logits_ belong to hidden_
+
+  // State, in this order and without gaps, so that a snapshot is one copy; the cache follows it.
+  State* state_ = nullptr;
+  float* hidden_ = nullptr;     // [embedding_length], the last token's, after output_norm
+  float* delta_ = nullptr;      // [recurrent layers][Hv][dv][dk]
+  float* conv_ = nullptr;       // [recurrent layers][conv_kernel - 1][conv_channels]
+  std::byte* cache_ = nullptr;  // [attention layers][2: k, v][context][head_count_kv][key_length], in limits.kv
+  size_t state_bytes_ = 0;      // from state_ to cache_
+  std::byte* checkpoints_ = nullptr;  // [checkpoints][state_bytes_]
+
+  // Work.
+  float* logits_ = nullptr;       // [vocab_size]
+  float* residual_ = nullptr;     // [batch][embedding_length]
+  float* normed_ = nullptr;       // [batch][embedding_length], the input of a mixer, then its output
+  float* mixer_ = nullptr;        // the activations inside one layer: each Run function divides it
+  float* cos_sin_ = nullptr;      // [batch][dimension_count / 2][2]
+  float* frequencies_ = nullptr;  // [dimension_count / 2]
+  float* scratch_ = nullptr;      // [workers][scratch_floats_]
+  size_t scratch_floats_ = 0;
+  float rope_scale_ = 1.0f;
+};
+
+}  // namespace thimble

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a format is: the layout of the rows of a matrix (or of the key/value cache), and how to read it.
+// A row is a whole number of blocks. Every format has a pair of files, <name>.h/.cc, and a line in formats.cc.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace thimble {
+
+static_assert(std::endian::native == std::endian::little,
+              "blocks are read where they are mapped: little-endian machines only");
+
+/// The tensor types that have a Format, with the numbers of ggml (enum ggml_type), as they stand in a GGUF file.
+enum class Type : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
+  kBF16 = 30,
+};
+
+/// One format. The functions never fail and never allocate; blocks need only the alignment of their scale (2 bytes;
+/// F32: 4).
+struct Format {
+  Type type;
+  const char* name;      // as ggml writes it, "Q4_K"
+  uint32_t block_size;   // elements in a block
+  uint32_t block_bytes;  // bytes of a block
+
+  /// x[count * block_size] = the values of `count` blocks, bit for bit those of ggml's dequantize_row_*. (A block whose
+  /// scale is infinite or NaN gives infinity and NaN where ggml does; sign and payload of such a NaN are the
+  /// machine's.)
+  void (*decode)(const std::byte* blocks, size_t count, float* x);
+
+  /// Sum over the values of `count` blocks times x[count * block_size], summed as Lanes (lanes.h) does: the same bits
+  /// as decoding first and calling DotF32, on every machine.
+  float (*dot)(const std::byte* blocks, size_t count, const float* x);
+
+  /// The blocks of x[count * block_size], rounded to nearest even. Null where nothing writes this format yet.
+  void (*encode)(const float* x, size_t count, std::byte* blocks);
+};
+
+/// All formats, in the order of their numbers.
+std::span<const Format* const> Formats();
+
+/// The format of a GGUF tensor type, or null when there is none (TypeName still knows its name).
+const Format* FindFormat(uint32_t ggml_type);
+inline const Format& FormatOf(Type type) { return *FindFormat(static_cast<uint32_t>(type)); }
+
+/// ggml's name of a tensor type, also of those without a Format ("IQ2_XXS", "MXFP4"); "unknown" for other numbers.
+const char* TypeName(uint32_t ggml_type);
+
+}  // namespace thimble

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// IQ4_NL, portable: plain loops, the float operations in ggml's order. The layout is told in iq4_nl.h; no intrinsics
+// here.
+#include "quant/iq4_nl.h"
+
+#include "quant/half.h"
+#include "quant/lanes.h"
+
+namespace thimble {
+namespace {
+
+void DecodeBlock(const BlockIQ4_NL& block, float* x) {
+  const float d = F32FromF16(block.d);
+  for (size_t j = 0; j < 16; ++j) {
+    x[j] = d * static_cast<float>(kLevelsIQ4[block.qs[j] & 15]);
+    x[j + 16] = d * static_cast<float>(kLevelsIQ4[block.qs[j] >> 4]);
+  }
+}
+
+void Decode(const std::byte* blocks, size_t count, float* x) {
+  const auto* block = reinterpret_cast<const BlockIQ4_NL*>(blocks);
+  for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockIQ4_NL::kSize);
+}
+
+float Dot(const std::byte* blocks, size_t count, const float* x) {
+  const auto* block = reinterpret_cast<const BlockIQ4_NL*>(blocks);
+  float w[BlockIQ4_NL::kSize];
+  Lanes lanes;
+  for (size_t i = 0; i < count; ++i) {
+    DecodeBlock(block[i], w);
+    lanes.Add(w, x + i * BlockIQ4_NL::kSize, BlockIQ4_NL::kSize);
+  }
+  return lanes.Fold();
+}
+
+}  // namespace
+
+constinit const Format kFormatIQ4_NL = {
+    .type = Type::kIQ4_NL,
+    .name = "IQ4_NL",
+    .block_size = BlockIQ4_NL::kSize,
+    .block_bytes = sizeof(BlockIQ4_NL),
+    .decode = Decode,
+    .dot = Dot,
+    .encode = nullptr,
+};
+
+}  // namespace thimble
