@@ -31,52 +31,56 @@ void PortableDeltaStep(const DeltaHead& head) {
 //   N_t = beta_t (v_t - exp(G_t) S^T k_t) - sum over s < t of beta_t D(t, s) (k_t . k_s) N_s
 //   o_t = exp(G_t) S^T q_t + sum over s <= t of D(t, s) (q_t . k_s) N_s
 //   S  <- exp(G_T) S + sum over t of D(T, t) k_t N_t^T
-// N solves the triangular system of the papers' (I + L) N = diag(beta) (V - diag(exp G) K S) row by row.
+// N solves the triangular system of the papers' (I + L) N = diag(beta) (V - diag(exp G) K S) row by row. G_t - G_s is
+// added up from t backwards: as a difference of two long sums it would lose what a step by step decay keeps.
 void PortableDeltaChunk(const DeltaHead& head, float* scratch) {
   const size_t dk = head.key_size;
   const size_t dv = head.value_size;
   const size_t n = head.tokens;
-  float* news = scratch;              // [n][dv], N
-  float* keys = news + n * dv;        // [n][dk], k_t exp(G_T - G_t)
-  float* coefficient = keys + n * dk;  // [n]
-  float* sum = coefficient + n;       // [n], G
+  float* news = scratch;          // [n][dv], N
+  float* keys = news + n * dv;    // [n][dk], D(T, t) k_t
+  float* decay = keys + n * dk;   // [n], D(t, s)
+  float* weight = decay + n;      // [n], of each N_s in N_t, then in o_t
 
-  float running = 0.0f;
-  for (size_t t = 0; t < n; ++t) {
-    running += head.log_decay[t * head.gate_stride];
-    sum[t] = running;
-  }
+  float from_start = 0.0f;
   for (size_t t = 0; t < n; ++t) {
     const float* q = head.q + t * head.stride;
     const float* k = head.k + t * head.stride;
     const float* v = head.v + t * head.stride;
     const float beta = head.beta[t * head.gate_stride];
-    const float from_start = Exp(sum[t]);
     float* fresh = news + t * dv;
     float* out = head.out + t * head.out_stride;
+
+    from_start += head.log_decay[t * head.gate_stride];
+    const float start = Exp(from_start);
     for (size_t j = 0; j < dv; ++j) {
       const float* row = head.state + j * dk;
-      fresh[j] = beta * (v[j] - from_start * DotF32(row, k, dk));
-      out[j] = from_start * DotF32(row, q, dk);
+      fresh[j] = beta * (v[j] - start * DotF32(row, k, dk));
+      out[j] = start * DotF32(row, q, dk);
     }
-    for (size_t s = 0; s < t; ++s) coefficient[s] = beta * Exp(sum[t] - sum[s]) * DotF32(k, head.k + s * head.stride, dk);
+    float since = 0.0f;
+    for (size_t s = t + 1; s-- > 0;) {
+      decay[s] = Exp(since);
+      since += head.log_decay[s * head.gate_stride];
+    }
+    for (size_t s = 0; s < t; ++s) weight[s] = beta * decay[s] * DotF32(k, head.k + s * head.stride, dk);
     for (size_t s = 0; s < t; ++s) {
-      for (size_t j = 0; j < dv; ++j) fresh[j] -= coefficient[s] * news[s * dv + j];
+      for (size_t j = 0; j < dv; ++j) fresh[j] -= weight[s] * news[s * dv + j];
     }
-    for (size_t s = 0; s <= t; ++s) coefficient[s] = Exp(sum[t] - sum[s]) * DotF32(q, head.k + s * head.stride, dk);
+    for (size_t s = 0; s <= t; ++s) weight[s] = decay[s] * DotF32(q, head.k + s * head.stride, dk);
     for (size_t s = 0; s <= t; ++s) {
-      for (size_t j = 0; j < dv; ++j) out[j] += coefficient[s] * news[s * dv + j];
+      for (size_t j = 0; j < dv; ++j) out[j] += weight[s] * news[s * dv + j];
     }
   }
 
+  // `decay` now holds D(T, t), of the last token.
   for (size_t t = 0; t < n; ++t) {
-    const float to_end = Exp(running - sum[t]);
-    for (size_t i = 0; i < dk; ++i) keys[t * dk + i] = head.k[t * head.stride + i] * to_end;
+    for (size_t i = 0; i < dk; ++i) keys[t * dk + i] = head.k[t * head.stride + i] * decay[t];
   }
-  const float decay = Exp(running);
+  const float end = Exp(from_start);
   for (size_t j = 0; j < dv; ++j) {
     float* row = head.state + j * dk;
-    for (size_t i = 0; i < dk; ++i) row[i] *= decay;
+    for (size_t i = 0; i < dk; ++i) row[i] *= end;
     for (size_t t = 0; t < n; ++t) {
       const float fresh = news[t * dv + j];
       for (size_t i = 0; i < dk; ++i) row[i] += fresh * keys[t * dk + i];

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The portable kernels against their definitions, written here a second time in double precision and without any regard
+// for speed. Faster tables are tested by tests that loop over all of them; this file is about the judge itself.
+#include "core/kernels.h"
+
+#include <array>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "quant/format.h"
+
+namespace thimble {
+namespace {
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : generator_(seed) {}
+  float operator()(double low, double high) {
+    return static_cast<float>(std::uniform_real_distribution<double>(low, high)(generator_));
+  }
+  std::vector<float> Vector(size_t n, double low, double high) {
+    std::vector<float> v(n);
+    for (float& x : v) x = (*this)(low, high);
+    return v;
+  }
+
+ private:
+  std::mt19937 generator_;
+};
+
+double MaxDifference(const std::vector<float>& a, const std::vector<double>& b) {
+  double worst = 0.0;
+  for (size_t i = 0; i < b.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
+  return worst;
+}
+
+// One head of a DeltaNet layer with its data: tokens lie `stride` apart, as they do in a layer.
+struct Delta {
+  size_t n, dk, dv, stride, gate_stride = 3;
+  std::vector<float> qkv, gates, state, out;
+
+  Delta(size_t tokens, size_t key_size, size_t value_size, unsigned seed)
+      : n(tokens), dk(key_size), dv(value_size), stride(2 * key_size + value_size + 5) {
+    Random random(seed);
+    qkv = random.Vector(n * stride, -1, 1);
+    gates = random.Vector(2 * n * gate_stride, 0, 1);
+    for (size_t t = 0; t < n; ++t) gates[t * gate_stride] = -3.0f * gates[t * gate_stride] * gates[t * gate_stride];
+    for (size_t t = 0; t < n; ++t) {
+      for (size_t part = 0; part < 2; ++part) {  // unit queries and keys
+        float* x = &qkv[t * stride + part * dk];
+        double length = 0.0;
+        for (size_t i = 0; i < dk; ++i) length += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+        for (size_t i = 0; i < dk; ++i) x[i] = static_cast<float>(static_cast<double>(x[i]) / std::sqrt(length));
+      }
+    }
+    state = random.Vector(dk * dv, -0.5, 0.5);
+    out.assign(n * dv, 0.0f);
+  }
+
+  DeltaHead Head(size_t begin, size_t count) {
+    DeltaHead head{.tokens = count, .key_size = dk, .value_size = dv,
+                   .q = qkv.data(), .k = qkv.data() + dk, .v = qkv.data() + 2 * dk, .stride = stride,
+                   .log_decay = gates.data(), .beta = gates.data() + n * gate_stride, .gate_stride = gate_stride,
+                   .state = state.data(), .out = out.data(), .out_stride = dv};
+    head.Advance(begin);
+    return head;
+  }
+
+  // The recurrence, S[i][j] with i over keys and j over values.
+  void Reference(std::vector<double>* outs, std::vector<double>* end_state) const {
+    std::vector<double> s(dk * dv);
+    for (size_t i = 0; i < dk; ++i) {
+      for (size_t j = 0; j < dv; ++j) s[i * dv + j] = static_cast<double>(state[j * dk + i]);
+    }
+    outs->assign(n * dv, 0.0);
+    for (size_t t = 0; t < n; ++t) {
+      const float* q = &qkv[t * stride];
+      const float* k = q + dk;
+      const float* v = k + dk;
+      const double decay = std::exp(static_cast<double>(gates[t * gate_stride]));
+      const double beta = static_cast<double>(gates[(n + t) * gate_stride]);
+      for (double& x : s) x *= decay;
+      for (size_t j = 0; j < dv; ++j) {
+        double m = 0.0;
+        for (size_t i = 0; i < dk; ++i) m += s[i * dv + j] * static_cast<double>(k[i]);
+        const double delta = beta * (static_cast<double>(v[j]) - m);
+        double o = 0.0;
+        for (size_t i = 0; i < dk; ++i) {
+          s[i * dv + j] += static_cast<double>(k[i]) * delta;
+          o += s[i * dv + j] * static_cast<double>(q[i]);
+        }
+        (*outs)[t * dv + j] = o;
+      }
+    }
+    end_state->assign(dk * dv, 0.0);
+    for (size_t i = 0; i < dk; ++i) {
+      for (size_t j = 0; j < dv; ++j) (*end_state)[j * dk + i] = s[i * dv + j];
+    }
+  }
+};
+
+TEST_CASE("the delta rule gives the published small answer") {
+  // dk = dv = 2; q is given scaled by 1 / sqrt 2, nothing is normalised. Numbers of an independent Python implementation.
+  const float root = 1.0f / std::sqrt(2.0f);
+  const std::array<float, 6> q{0.6f * root, 0.8f * root, root, 0.0f, 0.0f, -root};
+  const std::array<float, 6> k{1.0f, 0.0f, 0.6f, 0.8f, -0.8f, 0.6f};
+  const std::array<float, 6> v{1.0f, 2.0f, -1.0f, 0.5f, 0.25f, -0.75f};
+  const std::array<float, 3> g{-0.1f, -0.5f, -0.2f};
+  const std::array<float, 3> beta{0.5f, 0.9f, 0.3f};
+  const std::array<double, 6> expected{0.384882536, 0.590616404, -0.274052521, 0.387551374, 0.410028862, -0.061138120};
+  const std::array<double, 4> end{-0.409889225, -0.579868377, 0.567894372, 0.086462359};  // transposed
+  for (const bool chunked : {false, true}) {
+    CAPTURE(chunked);
+    std::array<float, 4> state{0.1f, 0.3f, -0.2f, 0.4f};
+    std::array<float, 6> out{};
+    const DeltaHead head{.tokens = 3, .key_size = 2, .value_size = 2, .q = q.data(), .k = k.data(), .v = v.data(),
+                         .stride = 2, .log_decay = g.data(), .beta = beta.data(), .gate_stride = 1,
+                         .state = state.data(), .out = out.data(), .out_stride = 2};
+    std::vector<float> scratch(DeltaChunkFloats(2, 2));
+    if (chunked) {
+      kPortableKernels.delta_chunk(head, scratch.data());
+    } else {
+      kPortableKernels.delta_step(head);
+    }
+    for (size_t i = 0; i < out.size(); ++i) CHECK(static_cast<double>(out[i]) == doctest::Approx(expected[i]).epsilon(2e-6));
+    for (size_t i = 0; i < end.size(); ++i) CHECK(static_cast<double>(state[i]) == doctest::Approx(end[i]).epsilon(2e-6));
+  }
+}
+
+TEST_CASE("stepwise and chunked delta rule both follow the recurrence") {
+  for (const auto [n, dk, dv] : {std::array<size_t, 3>{1, 16, 16}, {5, 32, 32}, {64, 128, 128}, {64, 24, 40}, {63, 40, 24}}) {
+    CAPTURE(n);
+    CAPTURE(dk);
+    Delta step(n, dk, dv, 7);
+    Delta chunk = step;
+    std::vector<double> outs;
+    std::vector<double> end;
+    step.Reference(&outs, &end);
+    kPortableKernels.delta_step(step.Head(0, n));
+    std::vector<float> scratch(DeltaChunkFloats(dk, dv));
+    kPortableKernels.delta_chunk(chunk.Head(0, n), scratch.data());
+    CHECK(MaxDifference(step.out, outs) < 3e-6);
+    CHECK(MaxDifference(step.state, end) < 3e-6);
+    CHECK(MaxDifference(chunk.out, outs) < 3e-6);
+    CHECK(MaxDifference(chunk.state, end) < 3e-6);
+  }
+}
+
+TEST_CASE("chunks of any length, one after the other, carry the state on") {
+  Delta whole(150, 32, 48, 11);
+  std::vector<double> outs;
+  std::vector<double> end;
+  whole.Reference(&outs, &end);
+  std::vector<float> scratch(DeltaChunkFloats(32, 48));
+  size_t begin = 0;
+  for (const size_t n : {size_t{64}, size_t{3}, size_t{1}, size_t{64}, size_t{18}}) {
+    kPortableKernels.delta_chunk(whole.Head(begin, n), scratch.data());
+    begin += n;
+  }
+  REQUIRE(begin == 150);
+  CHECK(MaxDifference(whole.out, outs) < 3e-6);
+  CHECK(MaxDifference(whole.state, end) < 3e-6);
+}
+
+TEST_CASE("attention is softmax over every row up to this one, whatever the tiles and the format of the cache") {
+  for (const Type type : {Type::kF32, Type::kF16}) {
+    for (const size_t rows : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{300}}) {
+      CAPTURE(rows);
+      constexpr size_t kDim = 32;
+      constexpr size_t kQueries = 3;
+      const Format& format = FormatOf(type);
+      Random random(static_cast<unsigned>(rows));
+      const size_t row_bytes = kDim / format.block_size * format.block_bytes;
+      const size_t row_stride = 2 * row_bytes;  // as if there were a second key/value head
+      std::vector<float> keys = random.Vector(rows * kDim, -2, 2);
+      std::vector<float> values = random.Vector(rows * kDim, -2, 2);
+      const std::vector<float> q = random.Vector(kQueries * 2 * kDim, -2, 2);
+      std::vector<std::byte> k(rows * row_stride);
+      std::vector<std::byte> v(rows * row_stride);
+      for (size_t r = 0; r < rows; ++r) {  // the reference sees what the cache can hold
+        format.encode(&keys[r * kDim], kDim / format.block_size, &k[r * row_stride]);
+        format.encode(&values[r * kDim], kDim / format.block_size, &v[r * row_stride]);
+        format.decode(&k[r * row_stride], kDim / format.block_size, &keys[r * kDim]);
+        format.decode(&v[r * row_stride], kDim / format.block_size, &values[r * kDim]);
+      }
+      std::vector<float> out(kQueries * kDim);
+      std::vector<float> scratch(AttentionFloats(kDim, kQueries));
+      kPortableKernels.attend({.head_dim = kDim, .queries = kQueries, .q = q.data(), .q_stride = 2 * kDim, .format = &format,
+                               .k = k.data(), .v = v.data(), .row_stride = row_stride, .rows = rows, .out = out.data(),
+                               .out_stride = kDim},
+                              scratch.data());
+      std::vector<double> expected(kQueries * kDim, 0.0);
+      for (size_t h = 0; h < kQueries; ++h) {
+        std::vector<double> p(rows);
+        double total = 0.0;
+        for (size_t r = 0; r < rows; ++r) {
+          double score = 0.0;
+          for (size_t i = 0; i < kDim; ++i) score += static_cast<double>(q[h * 2 * kDim + i]) * static_cast<double>(keys[r * kDim + i]);
+          p[r] = std::exp(score / std::sqrt(static_cast<double>(kDim)));
+          total += p[r];
+        }
+        for (size_t r = 0; r < rows; ++r) {
+          for (size_t i = 0; i < kDim; ++i) expected[h * kDim + i] += p[r] / total * static_cast<double>(values[r * kDim + i]);
+        }
+      }
+      CHECK(MaxDifference(out, expected) < 3e-6);
+    }
+  }
+}
+
+TEST_CASE("the convolution sees the inputs of the batch before, whatever the batch sizes") {
+  constexpr size_t kTokens = 11;
+  constexpr size_t kChannels = 10;
+  constexpr size_t kTaps = 4;
+  Random random(5);
+  const std::vector<float> u = random.Vector(kTokens * kChannels, -2, 2);
+  const std::vector<float> w = random.Vector(kChannels * kTaps, -1, 1);
+  std::vector<double> expected(u.size());
+  for (size_t t = 0; t < kTokens; ++t) {
+    for (size_t c = 0; c < kChannels; ++c) {
+      double sum = 0.0;
+      for (size_t j = 0; j < kTaps; ++j) {
+        if (t + j >= kTaps - 1) sum += static_cast<double>(w[c * kTaps + j]) * static_cast<double>(u[(t + j - (kTaps - 1)) * kChannels + c]);
+      }
+      expected[t * kChannels + c] = sum / (1.0 + std::exp(-sum));
+    }
+  }
+  for (const size_t batch : {size_t{1}, size_t{2}, size_t{5}, kTokens}) {
+    CAPTURE(batch);
+    std::vector<float> x = u;
+    std::vector<float> tail((kTaps - 1) * kChannels, 0.0f);
+    for (size_t t = 0; t < kTokens; t += batch) {
+      const size_t n = std::min(batch, kTokens - t);
+      kPortableKernels.conv_silu(&x[t * kChannels], n, kChannels, 0, 7, w.data(), kTaps, tail.data());
+      kPortableKernels.conv_silu(&x[t * kChannels], n, kChannels, 7, kChannels, w.data(), kTaps, tail.data());
+    }
+    CHECK(MaxDifference(x, expected) < 1e-6);
+    for (size_t i = 0; i < tail.size(); ++i) CHECK(tail[i] == u[(kTokens - kTaps + 1) * kChannels + i]);
+  }
+}
+
+TEST_CASE("norm and gate follow their definitions") {
+  Random random(9);
+  for (const size_t n : {size_t{1}, size_t{17}, size_t{1024}}) {
+    const std::vector<float> x = random.Vector(n, -3, 3);
+    const std::vector<float> weight = random.Vector(n, -1, 2);
+    std::vector<float> y(n);
+    kPortableKernels.rms_norm(x.data(), weight.data(), n, 1e-6f, y.data());
+    double square = 0.0;
+    for (const float value : x) square += static_cast<double>(value) * static_cast<double>(value);
+    std::vector<double> expected(n);
+    for (size_t i = 0; i < n; ++i) {
+      expected[i] = static_cast<double>(x[i]) / std::sqrt(square / static_cast<double>(n) + 1e-6) * static_cast<double>(weight[i]);
+    }
+    CHECK(MaxDifference(y, expected) < 2e-6);
+    std::vector<float> gate = x;
+    kPortableKernels.swiglu(gate.data(), weight.data(), n);
+    for (size_t i = 0; i < n; ++i) {
+      expected[i] = static_cast<double>(x[i]) / (1.0 + std::exp(-static_cast<double>(x[i]))) * static_cast<double>(weight[i]);
+    }
+    CHECK(MaxDifference(gate, expected) < 2e-6);
+  }
+}
+
+TEST_CASE("a matrix product has the same bits for one token and for many, and for any division of the rows") {
+  constexpr size_t kRows = 9;
+  constexpr size_t kCols = 80;
+  constexpr size_t kTokens = 5;
+  Random random(3);
+  const std::vector<float> w = random.Vector(kRows * kCols, -1, 1);
+  const std::vector<float> x = random.Vector(kTokens * kCols, -1, 1);
+  const Matrix matrix{&FormatOf(Type::kF32), reinterpret_cast<const std::byte*>(w.data()), kRows, kCols};
+  std::vector<float> scratch(kCols);
+  std::vector<float> together(kTokens * kRows);
+  kPortableKernels.matmul(matrix, 0, 4, x.data(), kTokens, together.data(), kRows, scratch.data());
+  kPortableKernels.matmul(matrix, 4, kRows, x.data(), kTokens, together.data(), kRows, scratch.data());
+  for (size_t t = 0; t < kTokens; ++t) {
+    std::vector<float> one(kRows);
+    kPortableKernels.matmul(matrix, 0, kRows, &x[t * kCols], 1, one.data(), kRows, scratch.data());
+    for (size_t r = 0; r < kRows; ++r) {
+      CHECK(one[r] == together[t * kRows + r]);
+      double sum = 0.0;
+      for (size_t c = 0; c < kCols; ++c) sum += static_cast<double>(w[r * kCols + c]) * static_cast<double>(x[t * kCols + c]);
+      CHECK(static_cast<double>(one[r]) == doctest::Approx(sum).epsilon(1e-5));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace thimble
