@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The element-wise parts of a layer, portable: norms, gates and the short convolution. No matrix, no state but the tail.
+// The element-wise parts of a layer, portable: norms, gates and the short convolution. No matrix, no state but the
+// tail.
 #include <cmath>
 
 #include "core/math.h"

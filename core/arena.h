@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The memory of everything. An Arena hands out pieces of one block from front to back and never takes any back. Without a
-// block it measures: the same layout function, run on an empty arena, is the plan, so plan and binding cannot disagree.
+// The memory of everything. An Arena hands out pieces of one block from front to back and never takes any back. Without
+// a block it measures: the same layout function, run on an empty arena, is the plan, so plan and binding cannot
+// disagree.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,8 @@ class Arena {
   size_t used() const { return used_; }
   bool measuring() const { return base_ == nullptr; }
 
-  /// kTooLarge when the sizes do not fit in size_t, kTooSmall with the bytes needed when the memory ended before, else ok.
+  /// kTooLarge when the sizes do not fit in size_t, kTooSmall with the bytes needed when the memory ended before, else
+  /// ok.
   Error error() const {
     if (overflow_) return {Status::kTooLarge, "these limits need more memory than this machine can address"};
     if (base_ != nullptr && used_ > size_) {

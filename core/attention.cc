@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Softmax attention of one token over the cache, portable, for all query heads that share a key/value head. Rows are read
-// where they lie, a tile at a time; the softmax is kept as a running maximum and sum, so no buffer grows with the context.
+// Softmax attention of one token over the cache, portable, for all query heads that share a key/value head. Rows are
+// read where they lie, a tile at a time; the softmax is kept as a running maximum and sum, so no buffer grows with the
+// context.
 #include <cmath>
 #include <limits>
 
@@ -15,10 +16,10 @@ void PortableAttend(const AttentionHead& head, float* scratch) {
   const size_t d = head.head_dim;
   const size_t blocks = d / head.format->block_size;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  float* row = scratch;                               // [d], one decoded key or value
-  float* scores = row + d;                            // [queries][kAttentionTile]
+  float* row = scratch;                                     // [d], one decoded key or value
+  float* scores = row + d;                                  // [queries][kAttentionTile]
   float* maximum = scores + head.queries * kAttentionTile;  // [queries]
-  float* total = maximum + head.queries;              // [queries]
+  float* total = maximum + head.queries;                    // [queries]
 
   for (size_t h = 0; h < head.queries; ++h) {
     maximum[h] = -std::numeric_limits<float>::infinity();

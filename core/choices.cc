@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tree of choices, level by level, and the walk through it, depth first. The session is fed one token at a time, also
-// where a stretch is fed again, so that the numbers do not depend on how many checkpoints there are.
+// The tree of choices, level by level, and the walk through it, depth first. The session is fed one token at a time,
+// also where a stretch is fed again, so that the numbers do not depend on how many checkpoints there are.
 #include "core/choices.h"
 
 #include <algorithm>
@@ -103,13 +103,17 @@ Error Choices::AddChildren(std::span<const std::span<const Token>> choices, Toke
   const uint32_t shortest = order_[begin];
   const bool ends_here = choices[shortest].size() == node.depth;
   if (ends_here) {
-    if (end < 0) return BadChoice("a choice begins another one, and there is no end token to tell them apart", shortest);
+    if (end < 0) {
+      return BadChoice("a choice begins another one, and there is no end token to tell them apart", shortest);
+    }
     AddNode(end, begin, begin + 1, node.depth + 1);
     ++begin;
   }
   while (begin < node.end) {
     const Token token = choices[order_[begin]][node.depth];
-    if (ends_here && token == end) return BadChoice("a choice with the end token behind it is or begins another one", shortest);
+    if (ends_here && token == end) {
+      return BadChoice("a choice with the end token behind it is or begins another one", shortest);
+    }
     uint32_t stop = begin + 1;
     while (stop < node.end && choices[order_[stop]][node.depth] == token) ++stop;
     AddNode(token, begin, stop, node.depth + 1);
@@ -146,11 +150,11 @@ void Choices::CountCheckpoints() {
 Error Choices::Score(Session& session, std::span<float> log_p, size_t first_checkpoint) {
   if (session.length() == 0) return {Status::kBadArgument, "choices need a prompt of at least one token"};
   if (deepest_ > 0 && session.limits().checkpoints <= first_checkpoint) {
-    return {Status::kBadArgument, "choices of several tokens need a checkpoint: Limits::checkpoints must be at least this",
-            {}, {}, first_checkpoint + 1};
-  }
-  if (deepest_ > session.room()) {
-    return {Status::kFull, "the choices do not fit in the context; it holds this many tokens", {}, {}, session.limits().context};
+    return {Status::kBadArgument,
+            "choices of several tokens need a checkpoint: Limits::checkpoints must be at least this",
+            {},
+            {},
+            first_checkpoint + 1};
   }
   const size_t first_tokens = nodes_[0].children;
   session.Scores({tokens_ + 1, first_tokens}, log_p.data());
@@ -223,7 +227,8 @@ void TopK(std::span<const float> p, std::span<uint32_t> best) {
     while (place > 0 && p[i] > p[best[place - 1]]) --place;
     if (place == best.size()) continue;
     if (count < best.size()) ++count;
-    std::copy_backward(best.begin() + static_cast<std::ptrdiff_t>(place), best.begin() + static_cast<std::ptrdiff_t>(count) - 1,
+    std::copy_backward(best.begin() + static_cast<std::ptrdiff_t>(place),
+                       best.begin() + static_cast<std::ptrdiff_t>(count) - 1,
                        best.begin() + static_cast<std::ptrdiff_t>(count));
     best[place] = i;
   }

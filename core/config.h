@@ -57,11 +57,11 @@ struct Config {
   bool IsRecurrent(size_t layer) const { return (recurrent[layer / 64] >> (layer % 64) & 1) != 0; }
   void SetRecurrent(size_t layer) { recurrent[layer / 64] |= uint64_t{1} << (layer % 64); }
 
-  size_t value_size() const { return inner_size / time_step_rank; }                // dv
-  size_t key_dim() const { return size_t{group_count} * state_size; }              // all key heads
-  size_t conv_channels() const { return 2 * key_dim() + inner_size; }              // q, k and v side by side
-  size_t kv_dim() const { return size_t{head_count_kv} * key_length; }             // keys of a token, one layer
-  size_t attention_dim() const { return size_t{head_count} * key_length; }         // queries of a token, one layer
+  size_t value_size() const { return inner_size / time_step_rank; }         // dv
+  size_t key_dim() const { return size_t{group_count} * state_size; }       // all key heads
+  size_t conv_channels() const { return 2 * key_dim() + inner_size; }       // q, k and v side by side
+  size_t kv_dim() const { return size_t{head_count_kv} * key_length; }      // keys of a token, one layer
+  size_t attention_dim() const { return size_t{head_count} * key_length; }  // queries of a token, one layer
   size_t recurrent_count() const {
     size_t n = 0;
     for (size_t i = 0; i < block_count; ++i) n += IsRecurrent(i) ? 1 : 0;
@@ -72,9 +72,9 @@ struct Config {
 
 /// What a session may use: chosen by its user before anything is taken.
 struct Limits {
-  uint32_t context = 4096;  // tokens that the key/value cache holds
-  uint32_t batch = 64;      // tokens that go through the layers together; more is faster prefill and more work memory
-  Type kv = Type::kF16;     // format of the cache: kF16 or kF32
+  uint32_t context = 4096;   // tokens that the key/value cache holds
+  uint32_t batch = 64;       // tokens that go through the layers together; more is faster prefill and more work memory
+  Type kv = Type::kF16;      // format of the cache: kF16 or kF32
   uint32_t checkpoints = 0;  // states that Session::Save can hold (choices of several tokens want 1 or more)
 };
 

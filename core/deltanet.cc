@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The gated delta rule of one head, portable, in its two equal forms (MODEL.md): token by token, and a chunk of tokens at
-// once. The state is kept transposed, a row for each value dimension, so that every product runs along memory.
+// The gated delta rule of one head, portable, in its two equal forms (MODEL.md): token by token, and a chunk of tokens
+// at once. The state is kept transposed, a row for each value dimension, so that every product runs along memory.
 #include "core/math.h"
 #include "core/portable.h"
 #include "quant/lanes.h"
@@ -37,10 +37,10 @@ void PortableDeltaChunk(const DeltaHead& head, float* scratch) {
   const size_t dk = head.key_size;
   const size_t dv = head.value_size;
   const size_t n = head.tokens;
-  float* news = scratch;          // [n][dv], N
-  float* keys = news + n * dv;    // [n][dk], D(T, t) k_t
-  float* decay = keys + n * dk;   // [n], D(t, s)
-  float* weight = decay + n;      // [n], of each N_s in N_t, then in o_t
+  float* news = scratch;         // [n][dv], N
+  float* keys = news + n * dv;   // [n][dk], D(T, t) k_t
+  float* decay = keys + n * dk;  // [n], D(t, s)
+  float* weight = decay + n;     // [n], of each N_s in N_t, then in o_t
 
   float from_start = 0.0f;
   for (size_t t = 0; t < n; ++t) {

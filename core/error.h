@@ -22,8 +22,8 @@ enum class Status : uint8_t {
   kSystem,       // the operating system refused; `at` is errno
 };
 
-/// What went wrong, where, and a number. `name` and `detail` are views of static text or of the mapped file: valid as long
-/// as that is.
+/// What went wrong, where, and a number. `name` and `detail` are views of static text or of the mapped file: valid as
+/// long as that is.
 struct Error {
   Status status = Status::kOk;
   const char* what = "";         // one sentence without a full stop: what is wrong and what to do
@@ -40,8 +40,8 @@ class Result {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  Result(const T& value) : value_(value) {}       // NOLINT(google-explicit-constructor)
-  Result(const Error& error) : error_(error) {}   // NOLINT(google-explicit-constructor)
+  Result(const T& value) : value_(value) {}      // NOLINT(google-explicit-constructor)
+  Result(const Error& error) : error_(error) {}  // NOLINT(google-explicit-constructor)
 
   explicit operator bool() const { return error_.ok(); }
   const Error& error() const { return error_; }

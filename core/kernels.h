@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The arithmetic that is worth doing faster, as a table of function pointers, and the workers that it may be spread over.
-// An accelerated backend is a copy of kPortableKernels with some pointers replaced; it must not allocate, fail, or read
-// anything but its arguments. The portable functions stay plain: they are what every other one is tested against.
+// The arithmetic that is worth doing faster, as a table of function pointers, and the workers that it may be spread
+// over. An accelerated backend is a copy of kPortableKernels with some pointers replaced; it must not allocate, fail,
+// or read anything but its arguments. The portable functions stay plain: they are what every other one is tested
+// against.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 
 namespace thimble {
 
-/// Threads that somebody else owns. `run` calls task(argument, index, worker) once for every index below `tasks`, in any
-/// order, with worker < count different for calls that overlap, and returns when all are done.
+/// Threads that somebody else owns. `run` calls task(argument, index, worker) once for every index below `tasks`, in
+/// any order, with worker < count different for calls that overlap, and returns when all are done.
 struct Workers {
   size_t count = 1;
   void* context = nullptr;
@@ -32,15 +33,16 @@ void ParallelFor(const Workers& workers, size_t tasks, F&& function) {
       [](void* argument, size_t index, size_t worker) { (*static_cast<F*>(argument))(index, worker); }, &function);
 }
 
-/// `tokens` activations of one head of a DeltaNet layer; a token's values are `stride` floats behind those of the one before.
+/// `tokens` activations of one head of a DeltaNet layer; a token's values are `stride` floats behind those of the one
+/// before.
 struct DeltaHead {
   size_t tokens;
-  size_t key_size;    // dk
-  size_t value_size;  // dv
-  const float* q;     // [tokens][dk], unit length, times 1 / sqrt(dk)
-  const float* k;     // [tokens][dk], unit length
-  const float* v;     // [tokens][dv]
-  size_t stride;      // of q, k and v
+  size_t key_size;         // dk
+  size_t value_size;       // dv
+  const float* q;          // [tokens][dk], unit length, times 1 / sqrt(dk)
+  const float* k;          // [tokens][dk], unit length
+  const float* v;          // [tokens][dv]
+  size_t stride;           // of q, k and v
   const float* log_decay;  // [tokens], g <= 0
   const float* beta;       // [tokens], in (0, 1)
   size_t gate_stride;      // of log_decay and beta
@@ -62,23 +64,23 @@ struct DeltaHead {
 /// One token's queries that share a key/value head, and the cache that they read.
 struct AttentionHead {
   size_t head_dim;
-  size_t queries;      // heads in the group
-  const float* q;      // [queries], each head_dim floats, q_stride apart
+  size_t queries;  // heads in the group
+  const float* q;  // [queries], each head_dim floats, q_stride apart
   size_t q_stride;
-  const Format* format;     // of the cache
-  const std::byte* k;       // row 0 of this head's keys; head_dim values a row
-  const std::byte* v;       // row 0 of this head's values
-  size_t row_stride;        // bytes from one token's row to the next
-  size_t rows;              // tokens to attend to, this one included
-  float* out;               // [queries][head_dim], the heads out_stride apart
+  const Format* format;  // of the cache
+  const std::byte* k;    // row 0 of this head's keys; head_dim values a row
+  const std::byte* v;    // row 0 of this head's values
+  size_t row_stride;     // bytes from one token's row to the next
+  size_t rows;           // tokens to attend to, this one included
+  float* out;            // [queries][head_dim], the heads out_stride apart
   size_t out_stride;
 };
 
 struct Kernels {
   const char* name;
 
-  /// y[t][r] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and t < tokens. x is [tokens][w.cols]; y's rows
-  /// are y_stride floats apart, and y[t] + r is where row r goes. `scratch` holds w.cols floats.
+  /// y[t][r] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and t < tokens. x is [tokens][w.cols]; y's
+  /// rows are y_stride floats apart, and y[t] + r is where row r goes. `scratch` holds w.cols floats.
   void (*matmul)(const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y, size_t y_stride,
                  float* scratch);
 

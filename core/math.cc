@@ -7,7 +7,8 @@ namespace thimble {
 
 float Log(float x) {
   if (x == 0.0f) return -std::numeric_limits<float>::infinity();
-  if (!(x > 0.0f) || x == std::numeric_limits<float>::infinity()) return x > 0.0f ? x : std::numeric_limits<float>::quiet_NaN();
+  if (!(x > 0.0f) || x == std::numeric_limits<float>::infinity())
+    return x > 0.0f ? x : std::numeric_limits<float>::quiet_NaN();
   // x = m 2^e with m in [sqrt(1/2), sqrt(2)), then log m by a polynomial in m - 1.
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   int32_t exponent = static_cast<int32_t>(bits >> 23) - 126;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transcendental functions of our own. The C library's differ from machine to machine; these give the same bits everywhere
-// (with -ffp-contract=off), which is what lets one golden file judge every processor.
+// Transcendental functions of our own. The C library's differ from machine to machine; these give the same bits
+// everywhere (with -ffp-contract=off), which is what lets one golden file judge every processor.
 #pragma once
 
 #include <bit>

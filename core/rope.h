@@ -15,8 +15,8 @@ struct Position {
   int32_t t = 0, h = 0, w = 0;
 };
 
-/// frequencies[i] of pair i < dimension_count / 2, in radians per position; returns the factor on cosine and sine (YaRN's
-/// attention factor, otherwise 1).
+/// frequencies[i] of pair i < dimension_count / 2, in radians per position; returns the factor on cosine and sine
+/// (YaRN's attention factor, otherwise 1).
 float RopeFrequencies(const RopeConfig& rope, float* frequencies);
 
 /// cos_sin[2 i], cos_sin[2 i + 1] = cosine and sine of pair i at `position`, times `scale`.

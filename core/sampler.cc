@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sampling without sorting. Probabilities are integers, shares of the largest one, so sums of them are exact in any order;
-// what top-k and top-p keep is found by radix selection on the bits of the floats: four passes whatever the vocabulary.
+// Sampling without sorting. Probabilities are integers, shares of the largest one, so sums of them are exact in any
+// order; what top-k and top-p keep is found by radix selection on the bits of the floats: four passes whatever the
+// vocabulary.
 #include "core/sampler.h"
 
 #include <algorithm>
@@ -75,7 +76,8 @@ bool IsFinite(float x) { return x - x == 0.0f; }
 
 Error CheckOptions(const SamplerOptions& o, size_t vocab) {
   const auto bad = [](const char* what, const char* name) { return Error{Status::kBadArgument, what, name}; };
-  if (!(o.temperature >= 0.0f && IsFinite(o.temperature))) return bad("it must be 0 or a positive number", "temperature");
+  if (!(o.temperature >= 0.0f && IsFinite(o.temperature)))
+    return bad("it must be 0 or a positive number", "temperature");
   if (!(o.top_p >= 0.0f && o.top_p <= 1.0f)) return bad("it must lie between 0 and 1", "top_p");
   if (!(o.min_p >= 0.0f && o.min_p <= 1.0f)) return bad("it must lie between 0 and 1", "min_p");
   if (!(o.repetition_penalty > 0.0f && IsFinite(o.repetition_penalty))) {

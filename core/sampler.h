@@ -21,8 +21,8 @@ struct LogitBias {
 };
 
 /// The defaults draw from the model's own distribution. They are applied in this order, which is Hugging Face's:
-/// logit_bias, banned tokens, repetition_penalty, presence and frequency penalty, temperature, top_k, top_p, min_p; each
-/// of the last three sees only what the one before left, and always leaves the most probable token.
+/// logit_bias, banned tokens, repetition_penalty, presence and frequency penalty, temperature, top_k, top_p, min_p;
+/// each of the last three sees only what the one before left, and always leaves the most probable token.
 struct SamplerOptions {
   float temperature = 1.0f;         // logits / temperature; 0: the largest logit, of equals the lowest id
   uint32_t top_k = 0;               // keep this many tokens; 0: all
@@ -37,7 +37,8 @@ struct SamplerOptions {
 };
 
 /// What counts as seen: the repetition penalty looks at the prompt and at what was generated (as Hugging Face and vLLM
-/// do), the presence and frequency penalties only at what was generated (as OpenAI and vLLM do). The window goes over both.
+/// do), the presence and frequency penalties only at what was generated (as OpenAI and vLLM do). The window goes over
+/// both.
 ///
 /// The same options, seed and logits give the same tokens on every machine.
 class Sampler {
@@ -58,8 +59,8 @@ class Sampler {
   void AcceptPrompt(std::span<const Token> tokens);
   void Accept(Token token);
 
-  /// The next token, which is not yet accepted. `logits` are [vocab] and are overwritten. kBadFile when one of them is NaN
-  /// or plus infinity, kNotFound when all are banned or minus infinity.
+  /// The next token, which is not yet accepted. `logits` are [vocab] and are overwritten. kBadFile when one of them is
+  /// NaN or plus infinity, kNotFound when all are banned or minus infinity.
   Result<Token> Sample(std::span<float> logits);
 
  private:

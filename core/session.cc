@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plan, Bind and Run of a session: where everything lies, and the order of the layers. The arithmetic is in the kernels.
+// Plan, Bind and Run of a session: where everything lies, and the order of the layers. The arithmetic is in the
+// kernels.
 #include "core/session.h"
 
 #include <algorithm>
@@ -13,18 +14,20 @@
 namespace thimble {
 namespace {
 
-constexpr size_t kRowsPerTask = 32;      // matrix rows that one task multiplies
+constexpr size_t kRowsPerTask = 32;       // matrix rows that one task multiplies
 constexpr size_t kChannelsPerTask = 128;  // convolution channels that one task filters
 
-
 // Floats of one token inside a layer, for each kind of layer.
-size_t DeltaNetFloats(const Config& c) { return c.conv_channels() + 2 * size_t{c.inner_size} + 2 * size_t{c.time_step_rank}; }
+size_t DeltaNetFloats(const Config& c) {
+  return c.conv_channels() + 2 * size_t{c.inner_size} + 2 * size_t{c.time_step_rank};
+}
 size_t AttentionFloatsPerToken(const Config& c) { return 3 * c.attention_dim() + 2 * c.kv_dim(); }
 size_t FeedForwardFloats(const Config& c) { return 2 * size_t{c.feed_forward_length}; }
 
 // Floats of one worker's scratch: the largest need of any kernel.
 size_t ScratchFloats(const Config& c) {
-  const size_t row = std::max<size_t>(std::max<size_t>(c.embedding_length, c.feed_forward_length), std::max<size_t>(c.inner_size, c.attention_dim()));
+  const size_t row = std::max<size_t>(std::max<size_t>(c.embedding_length, c.feed_forward_length),
+                                      std::max<size_t>(c.inner_size, c.attention_dim()));
   const size_t chunk = DeltaChunkFloats(c.state_size, c.value_size());
   const size_t attention = AttentionFloats(c.key_length, c.head_count / c.head_count_kv);
   return std::max<size_t>(row, std::max<size_t>(chunk, attention));
@@ -38,11 +41,15 @@ size_t CacheRowBytes(const Config& c, const Limits& limits) {
 
 Error CheckLimits(const Limits& limits) {
   if (limits.context == 0 || limits.context > INT32_MAX) {
-    return {Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
+    return {
+        Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
   }
   if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
   if (limits.kv != Type::kF16 && limits.kv != Type::kF32) {
-    return {Status::kUnsupported, "the key/value cache is stored as F16 or F32", {}, TypeName(static_cast<uint32_t>(limits.kv))};
+    return {Status::kUnsupported,
+            "the key/value cache is stored as F16 or F32",
+            {},
+            TypeName(static_cast<uint32_t>(limits.kv))};
   }
   return {};
 }
@@ -77,7 +84,8 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.logits_ = arena.Take<float>(c.vocab_size);
   s.residual_ = arena.Take<float>(batch, c.embedding_length);
   s.normed_ = arena.Take<float>(batch, c.embedding_length);
-  s.mixer_ = arena.Take<float>(batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
+  s.mixer_ = arena.Take<float>(
+      batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
   s.cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
   s.frequencies_ = arena.Take<float>(c.rope.dimension_count / 2);
   s.scratch_ = arena.Take<float>(backend.workers.count, s.scratch_floats_);
@@ -133,7 +141,11 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
     }
   }
   if (!logits.empty() && logits.size() / vocab < tokens.size()) {
-    return {Status::kTooSmall, "the room for logits is too small; it needs this many floats", {}, {}, tokens.size() * vocab};
+    return {Status::kTooSmall,
+            "the room for logits is too small; it needs this many floats",
+            {},
+            {},
+            tokens.size() * vocab};
   }
   if (!positions.empty() && positions.size() != tokens.size()) {
     return {Status::kBadArgument, "there must be one position for each token", {}, {}, positions.size()};
@@ -223,13 +235,12 @@ void Session::AddToResidual(size_t n) {
 
 void Session::RunFeedForward(const LayerWeights& layer, size_t n) {
   const size_t length = model_->config.feed_forward_length;
-  float* gate = mixer_;            // [n][length]
-  float* up = gate + n * length;   // [n][length]
+  float* gate = mixer_;           // [n][length]
+  float* up = gate + n * length;  // [n][length]
   Multiply(layer.ffn_gate, normed_, n, gate);
   Multiply(layer.ffn_up, normed_, n, up);
-  ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
-    backend_.kernels->swiglu(gate + t * length, up + t * length, length);
-  });
+  ParallelFor(backend_.workers, n,
+              [&](size_t t, size_t) { backend_.kernels->swiglu(gate + t * length, up + t * length, length); });
   Multiply(layer.ffn_down, gate, n, normed_);
 }
 
@@ -242,11 +253,11 @@ void Session::RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n) {
   const size_t dv = c.value_size();
   const size_t hk = c.group_count;
   const size_t hv = c.time_step_rank;
-  float* qkv = mixer_;               // [n][channels]
-  float* z = qkv + n * channels;     // [n][inner]
-  float* out = z + n * inner;        // [n][inner]
-  float* beta = out + n * inner;     // [n][hv]
-  float* decay = beta + n * hv;      // [n][hv], first alpha, then the logarithm of the decay
+  float* qkv = mixer_;            // [n][channels]
+  float* z = qkv + n * channels;  // [n][inner]
+  float* out = z + n * inner;     // [n][inner]
+  float* beta = out + n * inner;  // [n][hv]
+  float* decay = beta + n * hv;   // [n][hv], first alpha, then the logarithm of the decay
   Multiply(w.attn_qkv, normed_, n, qkv);
   Multiply(w.attn_gate, normed_, n, z);
   Multiply(w.ssm_beta, normed_, n, beta);
@@ -255,7 +266,8 @@ void Session::RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n) {
   float* tail = conv_ + index * (c.conv_kernel - 1) * channels;
   ParallelFor(backend_.workers, (channels + kChannelsPerTask - 1) / kChannelsPerTask, [&](size_t i, size_t) {
     const size_t begin = i * kChannelsPerTask;
-    kernels.conv_silu(qkv, n, channels, begin, std::min<size_t>(begin + kChannelsPerTask, channels), w.ssm_conv1d, c.conv_kernel, tail);
+    kernels.conv_silu(qkv, n, channels, begin, std::min<size_t>(begin + kChannelsPerTask, channels), w.ssm_conv1d,
+                      c.conv_kernel, tail);
   });
   const float query_scale = 1.0f / std::sqrt(static_cast<float>(dk));
   ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
@@ -274,10 +286,19 @@ void Session::RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n) {
 
   ParallelFor(backend_.workers, hv, [&](size_t h, size_t worker) {
     const float* k_head = qkv + (hk + h % hk) * dk;
-    DeltaHead head{.tokens = n, .key_size = dk, .value_size = dv,
-                   .q = qkv + h % hk * dk, .k = k_head, .v = qkv + 2 * hk * dk + h * dv, .stride = channels,
-                   .log_decay = decay + h, .beta = beta + h, .gate_stride = hv,
-                   .state = delta_ + (index * hv + h) * dv * dk, .out = out + h * dv, .out_stride = inner};
+    DeltaHead head{.tokens = n,
+                   .key_size = dk,
+                   .value_size = dv,
+                   .q = qkv + h % hk * dk,
+                   .k = k_head,
+                   .v = qkv + 2 * hk * dk + h * dv,
+                   .stride = channels,
+                   .log_decay = decay + h,
+                   .beta = beta + h,
+                   .gate_stride = hv,
+                   .state = delta_ + (index * hv + h) * dv * dk,
+                   .out = out + h * dv,
+                   .out_stride = inner};
     for (size_t left = n; left > 0; left -= head.tokens) {
       if (left < kDeltaChunkMin) {
         head.tokens = left;
@@ -336,9 +357,17 @@ void Session::RunAttention(const AttentionWeights& w, size_t index, size_t n) {
     const size_t h = i % keys;
     const float* first = q + (t * queries + h * group) * 2 * d;
     float* o = out + t * width + h * group * d;
-    kernels.attend({.head_dim = d, .queries = group, .q = first, .q_stride = 2 * d, .format = &format,
-                    .k = k_cache + h * row_bytes, .v = v_cache + h * row_bytes, .row_stride = token_bytes,
-                    .rows = length + t + 1, .out = o, .out_stride = d},
+    kernels.attend({.head_dim = d,
+                    .queries = group,
+                    .q = first,
+                    .q_stride = 2 * d,
+                    .format = &format,
+                    .k = k_cache + h * row_bytes,
+                    .v = v_cache + h * row_bytes,
+                    .row_stride = token_bytes,
+                    .rows = length + t + 1,
+                    .out = o,
+                    .out_stride = d},
                    scratch_ + worker * scratch_floats_);
     for (size_t j = 0; j < group; ++j) {
       const float* gate = first + j * 2 * d + d;

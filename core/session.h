@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One conversation with a model: its state, its cache, and the memory that the arithmetic needs, all taken from an arena
-// before the first token. Plan counts the bytes, Bind takes them, and nothing after that takes any more.
+// One conversation with a model: its state, its cache, and the memory that the arithmetic needs, all taken from an
+// arena before the first token. Plan counts the bytes, Bind takes them, and nothing after that takes any more.
 #pragma once
 
 #include <cstddef>
@@ -42,26 +42,26 @@ class Session {
   /// Forgets everything that was fed.
   void Reset();
 
-  /// Runs `tokens` (each in [0, vocab_size)) through the model. kFull, before anything is lost, when they do not fit in the
-  /// context; kBadArgument for an id outside the vocabulary.
-  /// `logits`: empty, or [tokens.size()][vocab_size] floats that receive the logits behind every token.
-  /// `positions`: empty for text (each token follows the one before), or one per token.
+  /// Runs `tokens` (each in [0, vocab_size)) through the model. kFull, before anything is lost, when they do not fit in
+  /// the context; kBadArgument for an id outside the vocabulary. `logits`: empty, or [tokens.size()][vocab_size] floats
+  /// that receive the logits behind every token. `positions`: empty for text (each token follows the one before), or
+  /// one per token.
   Error Feed(std::span<const Token> tokens, std::span<float> logits = {}, std::span<const Position> positions = {});
 
-  /// The logits behind the last token, [vocab_size]; computed at the first call. The caller may change them until the next
-  /// Feed. At least one token must have been fed.
+  /// The logits behind the last token, [vocab_size]; computed at the first call. The caller may change them until the
+  /// next Feed. At least one token must have been fed.
   std::span<float> Logits();
 
   /// The logits of some rows of the head only: out[i] for rows[i].
   void Scores(std::span<const Token> rows, float* out);
 
-  /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is good
-  /// until the session is fed from an earlier point than the one it holds.
+  /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is
+  /// good until the session is fed from an earlier point than the one it holds.
   void Save(size_t i);
   void Restore(size_t i);
 
   size_t length() const { return static_cast<size_t>(state_->length); }  // tokens fed
-  size_t room() const { return limits_.context - length(); }                 // tokens that still fit
+  size_t room() const { return limits_.context - length(); }             // tokens that still fit
   const Config& config() const { return model_->config; }
   const Limits& limits() const { return limits_; }
 
@@ -90,11 +90,11 @@ class Session {
 
   // State, in this order and without gaps, so that a snapshot is one copy; the cache follows it.
   State* state_ = nullptr;
-  float* hidden_ = nullptr;     // [embedding_length], the last token's, after output_norm
-  float* delta_ = nullptr;      // [recurrent layers][Hv][dv][dk]
-  float* conv_ = nullptr;       // [recurrent layers][conv_kernel - 1][conv_channels]
-  std::byte* cache_ = nullptr;  // [attention layers][2: k, v][context][head_count_kv][key_length], in limits.kv
-  size_t state_bytes_ = 0;      // from state_ to cache_
+  float* hidden_ = nullptr;           // [embedding_length], the last token's, after output_norm
+  float* delta_ = nullptr;            // [recurrent layers][Hv][dv][dk]
+  float* conv_ = nullptr;             // [recurrent layers][conv_kernel - 1][conv_channels]
+  std::byte* cache_ = nullptr;        // [attention layers][2: k, v][context][head_count_kv][key_length], in limits.kv
+  size_t state_bytes_ = 0;            // from state_ to cache_
   std::byte* checkpoints_ = nullptr;  // [checkpoints][state_bytes_]
 
   // Work.

@@ -36,11 +36,11 @@ struct AttentionWeights {
 
 /// Gated DeltaNet, blk.N.*
 struct DeltaNetWeights {
-  Matrix attn_qkv;   // [conv_channels][embedding_length]; q heads, k heads, v heads
-  Matrix attn_gate;  // [inner_size][embedding_length], z
-  Matrix ssm_beta;   // [time_step_rank][embedding_length]
-  Matrix ssm_alpha;  // [time_step_rank][embedding_length]
-  Matrix ssm_out;    // [embedding_length][inner_size]
+  Matrix attn_qkv;                    // [conv_channels][embedding_length]; q heads, k heads, v heads
+  Matrix attn_gate;                   // [inner_size][embedding_length], z
+  Matrix ssm_beta;                    // [time_step_rank][embedding_length]
+  Matrix ssm_alpha;                   // [time_step_rank][embedding_length]
+  Matrix ssm_out;                     // [embedding_length][inner_size]
   const float* ssm_conv1d = nullptr;  // [conv_channels][conv_kernel]; the last tap is the current token's
   const float* ssm_dt = nullptr;      // [time_step_rank], ssm_dt.bias
   const float* ssm_a = nullptr;       // [time_step_rank], -exp(A_log), below 0
@@ -60,17 +60,17 @@ struct LayerWeights {
 
 /// The multi-token-prediction block, blk.<block_count>.*
 struct MtpWeights {
-  LayerWeights block;  // an attention block
-  Matrix eh_proj;      // [embedding_length][2 * embedding_length], nextn.eh_proj
+  LayerWeights block;                       // an attention block
+  Matrix eh_proj;                           // [embedding_length][2 * embedding_length], nextn.eh_proj
   const float* enorm = nullptr;             // [embedding_length]
   const float* hnorm = nullptr;             // [embedding_length]
   const float* shared_head_norm = nullptr;  // [embedding_length]
 };
 
 struct Weights {
-  Matrix token_embd;                    // [vocab_size][embedding_length]
-  Matrix output;                        // the same as token_embd when the head is tied
-  const float* output_norm = nullptr;   // [embedding_length]
+  Matrix token_embd;                     // [vocab_size][embedding_length]
+  Matrix output;                         // the same as token_embd when the head is tied
+  const float* output_norm = nullptr;    // [embedding_length]
   const LayerWeights* layers = nullptr;  // [block_count]
   const MtpWeights* mtp = nullptr;       // null without an MTP block
 };

@@ -4,12 +4,12 @@
 // for speed. Faster tables are tested by tests that loop over all of them; this file is about the judge itself.
 #include "core/kernels.h"
 
+#include <doctest/doctest.h>
+
 #include <array>
 #include <cmath>
 #include <random>
 #include <vector>
-
-#include <doctest/doctest.h>
 
 #include "quant/format.h"
 
@@ -62,10 +62,19 @@ struct Delta {
   }
 
   DeltaHead Head(size_t begin, size_t count) {
-    DeltaHead head{.tokens = count, .key_size = dk, .value_size = dv,
-                   .q = qkv.data(), .k = qkv.data() + dk, .v = qkv.data() + 2 * dk, .stride = stride,
-                   .log_decay = gates.data(), .beta = gates.data() + n * gate_stride, .gate_stride = gate_stride,
-                   .state = state.data(), .out = out.data(), .out_stride = dv};
+    DeltaHead head{.tokens = count,
+                   .key_size = dk,
+                   .value_size = dv,
+                   .q = qkv.data(),
+                   .k = qkv.data() + dk,
+                   .v = qkv.data() + 2 * dk,
+                   .stride = stride,
+                   .log_decay = gates.data(),
+                   .beta = gates.data() + n * gate_stride,
+                   .gate_stride = gate_stride,
+                   .state = state.data(),
+                   .out = out.data(),
+                   .out_stride = dv};
     head.Advance(begin);
     return head;
   }
@@ -104,7 +113,8 @@ struct Delta {
 };
 
 TEST_CASE("the delta rule gives the published small answer") {
-  // dk = dv = 2; q is given scaled by 1 / sqrt 2, nothing is normalised. Numbers of an independent Python implementation.
+  // dk = dv = 2; q is given scaled by 1 / sqrt 2, nothing is normalised. Numbers of an independent Python
+  // implementation.
   const float root = 1.0f / std::sqrt(2.0f);
   const std::array<float, 6> q{0.6f * root, 0.8f * root, root, 0.0f, 0.0f, -root};
   const std::array<float, 6> k{1.0f, 0.0f, 0.6f, 0.8f, -0.8f, 0.6f};
@@ -117,22 +127,35 @@ TEST_CASE("the delta rule gives the published small answer") {
     CAPTURE(chunked);
     std::array<float, 4> state{0.1f, 0.3f, -0.2f, 0.4f};
     std::array<float, 6> out{};
-    const DeltaHead head{.tokens = 3, .key_size = 2, .value_size = 2, .q = q.data(), .k = k.data(), .v = v.data(),
-                         .stride = 2, .log_decay = g.data(), .beta = beta.data(), .gate_stride = 1,
-                         .state = state.data(), .out = out.data(), .out_stride = 2};
+    const DeltaHead head{.tokens = 3,
+                         .key_size = 2,
+                         .value_size = 2,
+                         .q = q.data(),
+                         .k = k.data(),
+                         .v = v.data(),
+                         .stride = 2,
+                         .log_decay = g.data(),
+                         .beta = beta.data(),
+                         .gate_stride = 1,
+                         .state = state.data(),
+                         .out = out.data(),
+                         .out_stride = 2};
     std::vector<float> scratch(DeltaChunkFloats(2, 2));
     if (chunked) {
       kPortableKernels.delta_chunk(head, scratch.data());
     } else {
       kPortableKernels.delta_step(head);
     }
-    for (size_t i = 0; i < out.size(); ++i) CHECK(static_cast<double>(out[i]) == doctest::Approx(expected[i]).epsilon(2e-6));
-    for (size_t i = 0; i < end.size(); ++i) CHECK(static_cast<double>(state[i]) == doctest::Approx(end[i]).epsilon(2e-6));
+    for (size_t i = 0; i < out.size(); ++i)
+      CHECK(static_cast<double>(out[i]) == doctest::Approx(expected[i]).epsilon(2e-6));
+    for (size_t i = 0; i < end.size(); ++i)
+      CHECK(static_cast<double>(state[i]) == doctest::Approx(end[i]).epsilon(2e-6));
   }
 }
 
 TEST_CASE("stepwise and chunked delta rule both follow the recurrence") {
-  for (const auto [n, dk, dv] : {std::array<size_t, 3>{1, 16, 16}, {5, 32, 32}, {64, 128, 128}, {64, 24, 40}, {63, 40, 24}}) {
+  for (const auto [n, dk, dv] :
+       {std::array<size_t, 3>{1, 16, 16}, {5, 32, 32}, {64, 128, 128}, {64, 24, 40}, {63, 40, 24}}) {
     CAPTURE(n);
     CAPTURE(dk);
     Delta step(n, dk, dv, 7);
@@ -189,8 +212,16 @@ TEST_CASE("attention is softmax over every row up to this one, whatever the tile
       }
       std::vector<float> out(kQueries * kDim);
       std::vector<float> scratch(AttentionFloats(kDim, kQueries));
-      kPortableKernels.attend({.head_dim = kDim, .queries = kQueries, .q = q.data(), .q_stride = 2 * kDim, .format = &format,
-                               .k = k.data(), .v = v.data(), .row_stride = row_stride, .rows = rows, .out = out.data(),
+      kPortableKernels.attend({.head_dim = kDim,
+                               .queries = kQueries,
+                               .q = q.data(),
+                               .q_stride = 2 * kDim,
+                               .format = &format,
+                               .k = k.data(),
+                               .v = v.data(),
+                               .row_stride = row_stride,
+                               .rows = rows,
+                               .out = out.data(),
                                .out_stride = kDim},
                               scratch.data());
       std::vector<double> expected(kQueries * kDim, 0.0);
@@ -199,12 +230,14 @@ TEST_CASE("attention is softmax over every row up to this one, whatever the tile
         double total = 0.0;
         for (size_t r = 0; r < rows; ++r) {
           double score = 0.0;
-          for (size_t i = 0; i < kDim; ++i) score += static_cast<double>(q[h * 2 * kDim + i]) * static_cast<double>(keys[r * kDim + i]);
+          for (size_t i = 0; i < kDim; ++i)
+            score += static_cast<double>(q[h * 2 * kDim + i]) * static_cast<double>(keys[r * kDim + i]);
           p[r] = std::exp(score / std::sqrt(static_cast<double>(kDim)));
           total += p[r];
         }
         for (size_t r = 0; r < rows; ++r) {
-          for (size_t i = 0; i < kDim; ++i) expected[h * kDim + i] += p[r] / total * static_cast<double>(values[r * kDim + i]);
+          for (size_t i = 0; i < kDim; ++i)
+            expected[h * kDim + i] += p[r] / total * static_cast<double>(values[r * kDim + i]);
         }
       }
       CHECK(MaxDifference(out, expected) < 3e-6);
@@ -224,7 +257,8 @@ TEST_CASE("the convolution sees the inputs of the batch before, whatever the bat
     for (size_t c = 0; c < kChannels; ++c) {
       double sum = 0.0;
       for (size_t j = 0; j < kTaps; ++j) {
-        if (t + j >= kTaps - 1) sum += static_cast<double>(w[c * kTaps + j]) * static_cast<double>(u[(t + j - (kTaps - 1)) * kChannels + c]);
+        if (t + j >= kTaps - 1)
+          sum += static_cast<double>(w[c * kTaps + j]) * static_cast<double>(u[(t + j - (kTaps - 1)) * kChannels + c]);
       }
       expected[t * kChannels + c] = sum / (1.0 + std::exp(-sum));
     }
@@ -254,13 +288,15 @@ TEST_CASE("norm and gate follow their definitions") {
     for (const float value : x) square += static_cast<double>(value) * static_cast<double>(value);
     std::vector<double> expected(n);
     for (size_t i = 0; i < n; ++i) {
-      expected[i] = static_cast<double>(x[i]) / std::sqrt(square / static_cast<double>(n) + 1e-6) * static_cast<double>(weight[i]);
+      expected[i] = static_cast<double>(x[i]) / std::sqrt(square / static_cast<double>(n) + 1e-6) *
+                    static_cast<double>(weight[i]);
     }
     CHECK(MaxDifference(y, expected) < 2e-6);
     std::vector<float> gate = x;
     kPortableKernels.swiglu(gate.data(), weight.data(), n);
     for (size_t i = 0; i < n; ++i) {
-      expected[i] = static_cast<double>(x[i]) / (1.0 + std::exp(-static_cast<double>(x[i]))) * static_cast<double>(weight[i]);
+      expected[i] =
+          static_cast<double>(x[i]) / (1.0 + std::exp(-static_cast<double>(x[i]))) * static_cast<double>(weight[i]);
     }
     CHECK(MaxDifference(gate, expected) < 2e-6);
   }
@@ -284,7 +320,8 @@ TEST_CASE("a matrix product has the same bits for one token and for many, and fo
     for (size_t r = 0; r < kRows; ++r) {
       CHECK(one[r] == together[t * kRows + r]);
       double sum = 0.0;
-      for (size_t c = 0; c < kCols; ++c) sum += static_cast<double>(w[r * kCols + c]) * static_cast<double>(x[t * kCols + c]);
+      for (size_t c = 0; c < kCols; ++c)
+        sum += static_cast<double>(w[r * kCols + c]) * static_cast<double>(x[t * kCols + c]);
       CHECK(static_cast<double>(one[r]) == doctest::Approx(sum).epsilon(1e-5));
     }
   }

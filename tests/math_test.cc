@@ -4,10 +4,10 @@
 // float, measured over the range that a model can reach.
 #include "core/math.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <limits>
-
-#include <doctest/doctest.h>
 
 namespace thimble {
 namespace {
@@ -58,7 +58,8 @@ TEST_CASE("Log and Softplus follow their definitions") {
 }
 
 TEST_CASE("the double functions are exact enough for tables") {
-  for (double x = 1e-3; x < 1e8; x *= 1.37) CHECK(std::fabs(LogDouble(x) - std::log(x)) < 1e-14 * (1 + std::fabs(std::log(x))));
+  for (double x = 1e-3; x < 1e8; x *= 1.37)
+    CHECK(std::fabs(LogDouble(x) - std::log(x)) < 1e-14 * (1 + std::fabs(std::log(x))));
   for (double x = -40; x < 40; x += 0.37) CHECK(std::fabs(ExpDouble(x) / std::exp(x) - 1.0) < 1e-14);
 }
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Text to tokens and back: byte-level BPE with Qwen3.5's pre-tokenizer, as GGUF's tokenizer.ggml.* describes it. The
+// index lives in the arena; the strings stay in the mapped file.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/arena.h"
+#include "core/config.h"
+#include "core/error.h"
+#include "io/bpe.h"
+#include "io/gguf.h"
+#include "io/pretokenizer.h"
+#include "io/token_index.h"
+#include "io/unicode.h"
+
+namespace thimble {
+
+/// How Encode treats text that spells a control or user-defined token ("<|im_end|>").
+enum class Specials : uint8_t {
+  kText,       // as ordinary text: what a user typed cannot end his own turn
+  kRecognise,  // as that token
+};
+
+class Tokenizer {
+ public:
+  static constexpr size_t kMaxText = size_t{1} << 28;  // bytes
+
+  /// Proves tokenizer.ggml.* and builds the index in `arena`; run on a measuring arena it only counts bytes.
+  /// `max_text` is the longest text in bytes that Encode will get (at most kMaxText): its scratch is taken here too, 29
+  /// bytes per byte of text (9 where the file turns normalisation off); the index is about 12 bytes per token and 20
+  /// per merge.
+  ///
+  /// Text is normalised to form C unless tokenizer.ggml.normalizer.nfc says false: Qwen's own tokenizer does it, and
+  /// files made before that key was in use do not say so. kUnsupported: another kind of tokenizer; kNotFound: a key
+  /// that must be there is not; kBadFile: tokens, types and merges do not fit together (a token listed twice, a merge
+  /// of what is not a token or into what is not one); kTooLarge, kTooSmall: memory.
+  static Result<Tokenizer> Bind(const Gguf& file, size_t max_text, Arena& arena);
+
+  uint32_t size() const { return static_cast<uint32_t>(count_); }  // tokens in the vocabulary, padding rows included
+
+  /// Writes the tokens of `text` to `out` and returns their number: the ids that Hugging Face's tokenizer gives,
+  /// nothing added. kTooLarge when text is longer than max_text; kTooSmall with the number needed when `out` is. A byte
+  /// that is not part of a UTF-8 character counts as a symbol and keeps its own token, so that decoding gives the same
+  /// bytes again.
+  Result<size_t> Encode(std::string_view text, Specials specials, std::span<Token> out);
+
+  /// As the file spells it: byte alphabet for ordinary tokens. Empty for a token beyond the list.
+  std::string_view TokenText(Token token) const;
+  /// Its bytes; returns how many. `out` has max_token_bytes() of room.
+  size_t Decode(Token token, std::span<char> out) const;
+  size_t max_token_bytes() const { return max_token_bytes_; }
+
+  bool IsControl(Token token) const { return Has(token) && TypeOf(token) == kControl; }  // not to be printed
+  bool IsUnused(Token token) const { return !Has(token) || TypeOf(token) == kUnused; }   // never to be sampled
+
+  /// A control or user-defined token by its text; kNotFound.
+  Result<Token> Find(std::string_view special) const;
+  /// Where generation stops, none twice: the file's eos and eot, <|im_end|>, <|endoftext|>.
+  std::span<const Token> end_tokens() const { return std::span(end_tokens_).first(end_count_); }
+
+  /// A special token within a text: `bytes` from `at` on spell `token`.
+  struct Special {
+    size_t at;
+    size_t bytes;  // 0: there is none
+    Token token;
+  };
+  /// The first special token in `text`, of those that begin there the longest.
+  Special NextSpecial(std::string_view text) const;
+
+  /// The most tokens that a text of this many bytes can have.
+  size_t MaxTokens(size_t text_bytes) const { return (nfc_ ? kNfcGrowth : 1) * text_bytes; }
+
+ private:
+  /// tokenizer.ggml.token_type
+  enum Type : uint8_t { kUndefined, kNormal, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+  struct Sink;
+
+  bool Has(Token token) const { return token >= 0 && static_cast<size_t>(token) < count_; }
+  Type TypeOf(Token token) const { return static_cast<Type>(types_[4 * static_cast<size_t>(token)]); }
+  bool IsSpecial(Token token) const { return TypeOf(token) == kControl || TypeOf(token) == kUserDefined; }
+
+  Error ReadKind(const Gguf& file);
+  Error MeasureTokens(const GgufStrings& tokens);
+  Error ReadTypes(const Gguf& file);
+  Error AddTokens(const GgufStrings& tokens);
+  Error AddMerges(const GgufStrings& merges);
+  Error AddBytes();
+  void AddSpecials();
+  Error AddEnds(const Gguf& file);
+  void AddEnd(Token token);
+
+  void EncodeText(std::string_view text, Sink& sink);
+
+  TokenIndex index_;
+  MergeTable merges_;
+  BpeWork work_;
+  std::array<Token, 256> byte_tokens_ = {};
+  std::array<uint64_t, 4> special_begins_ = {};  // bit b: a special token begins with byte b
+  Token* specials_ = nullptr;                    // [special_count_], sorted by text
+  size_t special_count_ = 0;
+
+  const std::byte* types_ = nullptr;  // int32[count_] in the file, little endian
+  size_t count_ = 0;
+  size_t max_token_bytes_ = 0;
+  std::array<Token, 4> end_tokens_ = {};
+  size_t end_count_ = 0;
+
+  PreTokenizer pre_ = PreTokenizer::kQwen35;
+  bool nfc_ = true;
+  size_t max_text_ = 0;
+  char* normal_ = nullptr;  // [kNfcGrowth * max_text_], normalised text; null without
+};
+
+}  // namespace thimble

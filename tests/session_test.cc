@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a session promises about its memory and its state: the plan is the binding, a byte less fails cleanly, threads
+// and batches change nothing they must not, and going back to a checkpoint is exact. Whether the numbers are right is
+// asked in golden_test.cc.
+#include "core/session.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "arm/thread_pool.h"
+#include "tests/load_model.h"
+#include "tests/tiny_model.h"
+
+namespace thimble {
+namespace {
+
+class TinyModel {
+ public:
+  explicit TinyModel(const test::TinyOptions& options = {}) : bytes_(test::MakeTinyQwen35(options)) {
+    const std::span<const std::byte> part(bytes_);
+    const Result<Gguf> file = Gguf::Open({&part, 1});
+    RequireOk(file.error());
+    Arena measure;
+    RequireOk(LoadQwen35(*file, measure).error());
+    views_ = std::make_unique<HeapBlock>(measure.used());
+    Arena arena(views_->span());
+    const Result<Model> model = LoadQwen35(*file, arena);
+    RequireOk(model.error());
+    model_ = *model;
+  }
+  const Model& operator*() const { return model_; }
+  const Config& config() const { return model_.config; }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::unique_ptr<HeapBlock> views_;
+  Model model_;
+};
+
+std::vector<Token> Tokens(size_t n, size_t vocab, uint32_t seed = 1) {
+  std::vector<Token> tokens(n);
+  for (Token& token : tokens) {
+    seed = seed * 1664525u + 1013904223u;
+    token = static_cast<Token>((seed >> 8) % vocab);
+  }
+  return tokens;
+}
+
+std::vector<float> AllLogits(const Model& model, const Limits& limits, const Backend& backend,
+                             std::span<const Token> tokens) {
+  HeapSession session(model, limits, backend);
+  std::vector<float> logits(tokens.size() * model.config.vocab_size);
+  RequireOk(session->Feed(tokens, logits));
+  return logits;
+}
+
+bool SameBits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+// Root of the mean square difference, as a share of that of `b`.
+double Difference(std::span<const float> a, std::span<const float> b) {
+  REQUIRE(a.size() == b.size());
+  double difference = 0.0;
+  double size = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double x = static_cast<double>(a[i]);
+    const double y = static_cast<double>(b[i]);
+    difference += (x - y) * (x - y);
+    size += y * y;
+  }
+  return std::sqrt(difference / size);
+}
+
+// The published shapes, with the numbers of their GGUF headers.
+Config PublishedConfig(uint32_t width, uint32_t feed_forward) {
+  Config c;
+  c.block_count = 24;
+  c.vocab_size = 248320;
+  c.context_length = 262144;
+  c.embedding_length = width;
+  c.feed_forward_length = feed_forward;
+  c.head_count = 8;
+  c.head_count_kv = 2;
+  c.key_length = 256;
+  c.conv_kernel = 4;
+  c.group_count = 16;
+  c.time_step_rank = 16;
+  c.state_size = 128;
+  c.inner_size = 2048;
+  for (size_t i = 0; i < c.block_count; ++i) {
+    if ((i + 1) % 4 != 0) c.SetRecurrent(i);
+  }
+  return c;
+}
+
+TEST_CASE("the memory of the published shapes is what counting by hand gives" * doctest::test_suite("starve")) {
+  Backend backend;
+  backend.workers.count = 4;
+  const Limits limits{.context = 4096, .batch = 64, .kv = Type::kF16};
+  const auto check = [&](const Config& c, size_t width, size_t feed_forward) {
+    const Result<SessionPlan> plan = Session::Plan(c, limits, backend);
+    RequireOk(plan.error());
+    // 18 DeltaNet layers of 16 heads of 128 x 128, their convolutions' 3 rows of 6144 channels, one hidden vector, a
+    // header.
+    CHECK(plan->state == 18 * 16 * 128 * 128 * 4 + 18 * 3 * 6144 * 4 + width * 4 + 64);
+    CHECK(plan->cache == 4096 * 12288);                // 6 layers, keys and values, 2 heads of 256, 2 bytes
+    const size_t deltanet = 6144 + 2 * 2048 + 2 * 16;  // qkv, z, out, beta, decay
+    const size_t scratch = std::max<size_t>(feed_forward, 64 * (128 + 128 + 2));
+    CHECK(plan->work ==
+          4 * (248320 + 64 * (2 * width + std::max(deltanet, 2 * feed_forward) + 64) + 4 * scratch) + 128);
+    CHECK(plan->total() == plan->state + plan->cache + plan->work);
+  };
+  check(PublishedConfig(1024, 3584), 1024, 3584);
+  check(PublishedConfig(2048, 6144), 2048, 6144);
+}
+
+TEST_CASE("the bytes of the published shapes and of the tiny one do not change unseen" *
+          doctest::test_suite("starve")) {
+  const Limits limits{.context = 4096, .batch = 64, .kv = Type::kF16};
+  CHECK(Session::Plan(PublishedConfig(1024, 3584), limits, {})->total() == 74'767'040);
+  CHECK(Session::Plan(PublishedConfig(2048, 6144), limits, {})->total() == 75'811'520);
+  CHECK(Session::Plan(TinyModel().config(), limits, {})->total() == 1'234'304);
+}
+
+TEST_CASE("an arena of the planned size binds, and every smaller one says how many bytes it needs" *
+          doctest::test_suite("starve")) {
+  const TinyModel model;
+  const Limits limits{.context = 32, .batch = 8, .kv = Type::kF16, .checkpoints = 1};
+  const Result<SessionPlan> plan = Session::Plan(model.config(), limits, {});
+  RequireOk(plan.error());
+  HeapBlock memory(plan->total());
+  for (size_t bytes = 0; bytes < plan->total(); bytes += bytes + 64 < plan->total() ? 61 : 1) {
+    Session session;
+    Arena arena(memory.span().first(bytes));
+    const Error error = session.Bind(*model, limits, {}, arena);
+    REQUIRE(error.status == Status::kTooSmall);
+    REQUIRE(error.at == plan->total());
+  }
+  Session session;
+  Arena arena(memory.span());
+  RequireOk(session.Bind(*model, limits, {}, arena));
+  CHECK(arena.used() == plan->total());
+  const std::vector<Token> tokens = Tokens(32, model.config().vocab_size);
+  RequireOk(session.Feed(tokens));
+  for (const float x : session.Logits()) REQUIRE(std::isfinite(x));
+}
+
+TEST_CASE("limits that cannot be are refused by the plan") {
+  const Config c = PublishedConfig(1024, 3584);
+  CHECK(Session::Plan(c, {.context = 0}, {}).error().status == Status::kBadArgument);
+  CHECK(Session::Plan(c, {.batch = 0}, {}).error().status == Status::kBadArgument);
+  CHECK(Session::Plan(c, {.kv = Type::kQ3_K}, {}).error().status == Status::kUnsupported);
+  CHECK(Session::Plan(c, {.checkpoints = UINT32_MAX}, {}).error().ok() == (sizeof(size_t) == 8));
+  Backend many;
+  many.workers.count = SIZE_MAX / 4;
+  CHECK(Session::Plan(c, {}, many).error().status == Status::kTooLarge);
+}
+
+TEST_CASE("the number of threads changes no bit") {
+  const TinyModel model({.value_heads = 4, .own_head = true});
+  const std::vector<Token> tokens = Tokens(50, model.config().vocab_size);
+  const Limits limits{.context = 64, .batch = 16, .kv = Type::kF16};
+  const std::vector<float> one = AllLogits(*model, limits, {}, tokens);
+  for (const size_t threads : {size_t{2}, size_t{3}}) {
+    const ThreadPool pool(threads);
+    Backend backend;
+    backend.workers = pool.workers();
+    CHECK(SameBits(AllLogits(*model, limits, backend, tokens), one));
+  }
+}
+
+TEST_CASE("the batch size changes the logits by rounding only") {
+  const TinyModel model({.value_heads = 6});
+  const std::vector<Token> tokens = Tokens(150, model.config().vocab_size);
+  const std::vector<float> one = AllLogits(*model, {.context = 150, .batch = 1, .kv = Type::kF32}, {}, tokens);
+  for (const uint32_t batch : {3u, 7u, 64u, 150u}) {
+    CAPTURE(batch);
+    CHECK(Difference(AllLogits(*model, {.context = 150, .batch = batch, .kv = Type::kF32}, {}, tokens), one) < 1e-5);
+  }
+}
+
+TEST_CASE("logits come where they are asked for, and are the same wherever they are asked for") {
+  const TinyModel model;
+  const size_t vocab = model.config().vocab_size;
+  const std::vector<Token> tokens = Tokens(20, vocab);
+  const Limits limits{.context = 20, .batch = 8, .kv = Type::kF16};
+  const std::vector<float> all = AllLogits(*model, limits, {}, tokens);
+  HeapSession session(*model, limits);
+  RequireOk(session->Feed(tokens));
+  CHECK(SameBits(session->Logits(), std::span(all).last(vocab)));
+  const std::vector<Token> rows = {0, 5, static_cast<Token>(vocab - 1), 5};
+  std::vector<float> scores(rows.size());
+  session->Scores(rows, scores.data());
+  for (size_t i = 0; i < rows.size(); ++i) CHECK(scores[i] == session->Logits()[static_cast<size_t>(rows[i])]);
+}
+
+TEST_CASE("a checkpoint brings back the state bit for bit, however often, and after other tokens") {
+  const TinyModel model({.value_heads = 4});
+  const size_t vocab = model.config().vocab_size;
+  const std::vector<Token> prompt = Tokens(13, vocab);
+  const std::vector<Token> left = Tokens(9, vocab, 2);
+  const std::vector<Token> right = Tokens(5, vocab, 3);
+  const Limits limits{.context = 64, .batch = 8, .kv = Type::kF16, .checkpoints = 2};
+
+  HeapSession plain(*model, limits);
+  RequireOk(plain->Feed(prompt));
+  RequireOk(plain->Feed(right));
+  const std::vector<float> expected(plain->Logits().begin(), plain->Logits().end());
+
+  HeapSession session(*model, limits);
+  RequireOk(session->Feed(prompt));
+  session->Save(1);
+  const std::vector<float> at_prompt(session->Logits().begin(), session->Logits().end());
+  for (int round = 0; round < 3; ++round) {
+    RequireOk(session->Feed(left));
+    CHECK(session->length() == 22);
+    session->Restore(1);
+    CHECK(session->length() == 13);
+    CHECK(SameBits(session->Logits(), at_prompt));
+    RequireOk(session->Feed(right));
+    CHECK(SameBits(session->Logits(), expected));
+    session->Restore(1);
+  }
+}
+
+TEST_CASE("a session that was reset is a new one") {
+  const TinyModel model;
+  const std::vector<Token> tokens = Tokens(11, model.config().vocab_size);
+  const Limits limits{.context = 16, .batch = 4, .kv = Type::kF16};
+  HeapSession session(*model, limits);
+  RequireOk(session->Feed(tokens));
+  const std::vector<float> first(session->Logits().begin(), session->Logits().end());
+  session->Reset();
+  CHECK(session->length() == 0);
+  RequireOk(session->Feed(tokens));
+  CHECK(SameBits(session->Logits(), first));
+}
+
+TEST_CASE("what cannot be fed is refused before anything changes") {
+  const TinyModel model;
+  const size_t vocab = model.config().vocab_size;
+  HeapSession session(*model, {.context = 16, .batch = 4, .kv = Type::kF16});
+  const std::vector<Token> tokens = Tokens(16, vocab);
+  RequireOk(session->Feed(std::span(tokens).first(10)));
+  const std::vector<float> before(session->Logits().begin(), session->Logits().end());
+
+  const Error full = session->Feed(std::span(tokens).first(7));
+  CHECK(full.status == Status::kFull);
+  CHECK(full.at == 16);
+  const Token beyond[] = {1, static_cast<Token>(vocab)};
+  const Error bad = session->Feed(beyond);
+  CHECK(bad.status == Status::kBadArgument);
+  CHECK(bad.at == vocab);
+  const Token negative[] = {-1};
+  CHECK(session->Feed(negative).status == Status::kBadArgument);
+  std::vector<float> small(vocab);
+  CHECK(session->Feed(std::span(tokens).first(2), small).status == Status::kTooSmall);
+  const Position one[] = {{0, 0, 0}};
+  CHECK(session->Feed(std::span(tokens).first(2), {}, one).status == Status::kBadArgument);
+
+  CHECK(session->length() == 10);
+  CHECK(session->room() == 6);
+  CHECK(SameBits(session->Logits(), before));
+  RequireOk(session->Feed(std::span(tokens).first(6)));
+  CHECK(session->room() == 0);
+}
+
+TEST_CASE("equal positions on all three axes are text, and text goes on behind the largest one") {
+  const TinyModel model;
+  const size_t vocab = model.config().vocab_size;
+  const std::vector<Token> tokens = Tokens(12, vocab);
+  const Limits limits{.context = 16, .batch = 5, .kv = Type::kF32};
+  std::vector<Position> positions;
+  for (int32_t i = 0; i < 12; ++i) positions.push_back({i, i, i});
+  HeapSession text(*model, limits);
+  HeapSession placed(*model, limits);
+  RequireOk(text->Feed(tokens));
+  RequireOk(placed->Feed(std::span(tokens).first(9), {}, std::span(positions).first(9)));
+  RequireOk(placed->Feed(std::span(tokens).subspan(9)));
+  CHECK(Difference(text->Logits(), placed->Logits()) < 1e-5);
+
+  HeapSession shifted(*model, limits);  // the last position of the first part is 10 on one axis
+  positions[8] = {8, 10, 8};
+  RequireOk(shifted->Feed(std::span(tokens).first(9), {}, std::span(positions).first(9)));
+  RequireOk(shifted->Feed(std::span(tokens).subspan(9)));
+  CHECK(Difference(text->Logits(), shifted->Logits()) > 1e-4);
+}
+
+}  // namespace
+}  // namespace thimble
