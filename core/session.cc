@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/math.h"
+#include "core/sampler.h"
 #include "quant/lanes.h"
 
 namespace thimble {
@@ -130,11 +131,13 @@ void Session::Restore(size_t i) {
   logits_valid_ = false;
 }
 
+Error Session::Full() const {
+  return {Status::kFull, "the context is full; it holds this many tokens", {}, {}, limits_.context};
+}
+
 Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std::span<const Position> positions) {
   const size_t vocab = model_->config.vocab_size;
-  if (tokens.size() > room()) {
-    return {Status::kFull, "the context is full; it holds this many tokens", {}, {}, limits_.context};
-  }
+  if (tokens.size() > room()) return Full();
   for (const Token token : tokens) {
     if (token < 0 || static_cast<size_t>(token) >= vocab) {
       return {Status::kBadArgument, "no such token in the vocabulary", {}, {}, static_cast<uint32_t>(token)};
@@ -171,6 +174,16 @@ void Session::Scores(std::span<const Token> rows, float* out) {
     const Matrix row{w.format, w.row(static_cast<size_t>(rows[i])), 1, w.cols};
     backend_.kernels->matmul(row, 0, 1, hidden_, 1, out + i, 1, scratch_);
   }
+}
+
+Result<Token> Session::Next(Sampler& sampler) {
+  if (room() == 0) return Full();
+  const Result<Token> token = sampler.Sample(Logits());
+  logits_valid_ = false;  // the sampler has changed them
+  if (!token) return token;
+  sampler.Accept(*token);
+  RunBatch({&*token, 1}, nullptr, nullptr);
+  return token;
 }
 
 void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits) {

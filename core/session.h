@@ -26,6 +26,8 @@ struct SessionPlan {
   size_t total() const { return state + cache + checkpoints + work; }
 };
 
+class Sampler;
+
 class Session {
  public:
   /// The bytes that Bind will take. Pure arithmetic; kTooLarge or kBadArgument when these limits cannot be.
@@ -55,6 +57,10 @@ class Session {
   /// The logits of some rows of the head only: out[i] for rows[i].
   void Scores(std::span<const Token> rows, float* out);
 
+  /// One step of generation: draws the token behind the last one, tells `sampler`, and feeds it. Errors: those of
+  /// Sampler::Sample, and kFull, before anything is drawn, when there is no room to feed it.
+  Result<Token> Next(Sampler& sampler);
+
   /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is
   /// good until the session is fed from an earlier point than the one it holds.
   void Save(size_t i);
@@ -75,6 +81,7 @@ class Session {
   static SessionPlan Layout(const Config& config, const Limits& limits, const Backend& backend, Arena& arena,
                             Session* session);
 
+  Error Full() const;
   void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
   void RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n);
   void RunAttention(const AttentionWeights& w, size_t index, size_t n);

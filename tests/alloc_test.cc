@@ -84,9 +84,8 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
     size_t generated = 0;
     size_t shown = 0;
     for (; fine && generated < 200 && bound.session.room() > 0; ++generated) {
-      const Result<Token> next = bound.sampler.Sample(bound.session.Logits());
-      fine = bool{next} && bound.session.Feed({&*next, 1}).ok();
-      bound.sampler.Accept(*next);
+      const Result<Token> next = bound.session.Next(bound.sampler);
+      fine = bool{next};
       shown += bound.matcher.Push(bound.decoder.Push(*next)).piece.size();
     }
     bound.session.Restore(0);

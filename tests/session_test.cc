@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arm/thread_pool.h"
+#include "core/sampler.h"
 #include "tests/load_model.h"
 #include "tests/tiny_model.h"
 
@@ -134,7 +135,7 @@ TEST_CASE("an arena of the planned size binds, and every smaller one says how ma
   const Result<SessionPlan> plan = Session::Plan(model.config(), limits, {});
   RequireOk(plan.error());
   HeapBlock memory(plan->total());
-  for (size_t bytes = 0; bytes < plan->total(); bytes += bytes + 64 < plan->total() ? 61 : 1) {
+  for (size_t bytes = 0; bytes < plan->total(); ++bytes) {
     Session session;
     Arena arena(memory.span().first(bytes));
     const Error error = session.Bind(*model, limits, {}, arena);
@@ -225,6 +226,38 @@ TEST_CASE("a checkpoint brings back the state bit for bit, however often, and af
     RequireOk(session->Feed(right));
     CHECK(SameBits(session->Logits(), expected));
     session->Restore(1);
+  }
+}
+
+TEST_CASE("generation is sampling and feeding, token by token, until the context is full") {
+  const TinyModel model;
+  const size_t vocab = model.config().vocab_size;
+  const std::vector<Token> prompt = Tokens(5, vocab);
+  const Limits limits{.context = 12, .batch = 8, .kv = Type::kF16};
+  Arena measure;
+  Sampler sampler;
+  RequireOk(sampler.Bind({.temperature = 0.0f, .presence_penalty = 0.5f}, vocab, measure));
+  const HeapBlock memory(measure.used());
+  Arena arena(memory.span());
+  RequireOk(sampler.Bind({.temperature = 0.0f, .presence_penalty = 0.5f}, vocab, arena));
+  HeapSession session(*model, limits);
+  RequireOk(session->Feed(prompt));
+  std::vector<Token> tokens = prompt;
+  for (int i = 0; i < 7; ++i) {
+    const Result<Token> next = session->Next(sampler);
+    RequireOk(next.error());
+    tokens.push_back(*next);
+  }
+  CHECK(session->Next(sampler).error().status == Status::kFull);
+
+  const std::vector<float> logits = AllLogits(*model, {.context = 12, .batch = 1, .kv = Type::kF16}, {}, tokens);
+  std::vector<bool> said(vocab);
+  for (size_t t = prompt.size() - 1; t + 1 < tokens.size(); ++t) {  // the same choice from the logits of one long feed
+    size_t best = 0;
+    const auto value = [&](size_t i) { return logits[t * vocab + i] - (said[i] ? 0.5f : 0.0f); };
+    for (size_t i = 1; i < vocab; ++i) best = value(i) > value(best) ? i : best;
+    CHECK(static_cast<size_t>(tokens[t + 1]) == best);
+    said[best] = true;
   }
 }
 
