@@ -47,10 +47,8 @@ Error CheckLimits(const Limits& limits) {
   }
   if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
   if (limits.kv != Type::kF16 && limits.kv != Type::kF32) {
-    return {Status::kUnsupported,
-            "the key/value cache is stored as F16 or F32",
-            {},
-            TypeName(static_cast<uint32_t>(limits.kv))};
+    const auto type = static_cast<uint32_t>(limits.kv);
+    return {Status::kUnsupported, "the key/value cache is stored as F16 or F32, not as this type", {}, {}, type};
   }
   return {};
 }
