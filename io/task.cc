@@ -19,11 +19,9 @@ Error WrongKind(std::string_view key, std::string_view wanted) {
   return {Status::kBadFile, "this key has the wrong kind of value; it must be", key, wanted};
 }
 
-// An array of strings under `key`; empty when there is none and it is not `required`.
-Result<GgufStrings> Strings(const Gguf& file, std::string_view key, bool required) {
+// The array of strings under `key`; empty when there is none.
+Result<GgufStrings> Strings(const Gguf& file, std::string_view key) {
   const auto value = file.Find(key);
-  if (!value && required)
-    return Error{Status::kNotFound, "the model does not say how it classifies; give --choices", key};
   if (!value) return GgufStrings{};
   const auto strings = value->AsStrings();
   if (!strings) return WrongKind(key, "an array of strings");
@@ -31,7 +29,7 @@ Result<GgufStrings> Strings(const Gguf& file, std::string_view key, bool require
 }
 
 Error ReadSteps(const Gguf& file, Task* task) {
-  const Result<GgufStrings> steps = Strings(file, kNormalizeKey, false);
+  const Result<GgufStrings> steps = Strings(file, kNormalizeKey);
   if (!steps) return steps.error();
   for (const std::string_view step : *steps) {
     if (step == "lowercase-ascii") {
@@ -54,15 +52,16 @@ bool IsClosing(char c) { return IsWhiteSpace(c) || c == '.' || c == '?' || c == 
 Result<Task> ReadTask(const Gguf& file) {
   Task task;
   const auto prompt = file.Find(kPromptKey);
-  if (!prompt) return Error{Status::kNotFound, "the model does not say how it classifies; give --choices", kPromptKey};
+  if (!prompt)
+    return Error{Status::kNotFound, "the model does not say how it classifies; give --choices and --prompt",
+                 kPromptKey};
   if (!prompt->AsString()) return WrongKind(kPromptKey, "a string");
   task.prompt = *prompt->AsString();
 
-  const Result<GgufStrings> choices = Strings(file, kChoicesKey, true);
+  const Result<GgufStrings> choices = Strings(file, kChoicesKey);
   if (!choices) return choices.error();
-  if (choices->size() == 0) return Error{Status::kBadFile, "there must be at least one choice", kChoicesKey};
   task.choices = *choices;
-  const Result<GgufStrings> labels = Strings(file, kLabelsKey, false);
+  const Result<GgufStrings> labels = Strings(file, kLabelsKey);
   if (!labels) return labels.error();
   if (labels->size() != 0 && labels->size() != choices->size()) {
     return Error{Status::kBadFile, "there must be as many labels as choices", kLabelsKey, {}, labels->size()};

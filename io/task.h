@@ -22,7 +22,7 @@ struct Task {
   static constexpr std::string_view kTextMark = "{text}";  // where the prompt takes the text
 
   std::string_view prompt;           // thimble.prompt: special tokens spelled out, kTextMark once
-  GgufStrings choices;               // thimble.choices: the answers as the model gives them, special tokens spelled out
+  GgufStrings choices;               // thimble.choices: the answers as the model gives them; may be empty
   GgufStrings labels;                // thimble.labels: their names for people, in the same order; may be empty
   std::string_view out_of_scope;     // thimble.out_of_scope: the label that means none of the others; may be empty
   float threshold = 0.0f;            // thimble.threshold: a best probability below this is uncertain
@@ -30,8 +30,8 @@ struct Task {
   bool strip_closing_marks = false;  // thimble.normalize has "strip-closing-marks": white space and . ? ! at the end go
 };
 
-/// Reads thimble.*. kNotFound without thimble.prompt or thimble.choices; kBadFile for values of the wrong kind or
-/// number; kUnsupported for a step of thimble.normalize that this version does not know.
+/// Reads thimble.*. kNotFound without thimble.prompt; kBadFile for values of the wrong kind or number; kUnsupported for
+/// a step of thimble.normalize that this version does not know.
 Result<Task> ReadTask(const Gguf& file);
 
 /// Writes `text` as the task wants it to `out` (of at least text.size() bytes) and returns its length.

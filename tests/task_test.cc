@@ -50,6 +50,13 @@ TEST_CASE("a task is read from its keys") {
     CHECK(task->out_of_scope.empty());
     CHECK(Prepared(*task, " As It Is! ") == " As It Is! ");
   }
+  SUBCASE("a question without answers, which then come from elsewhere") {
+    writer.Unset("thimble.choices");
+    const test::Bytes bytes = writer.Write();
+    const Result<Task> task = Read(bytes);
+    RequireOk(task.error());
+    CHECK(task->choices.size() == 0);
+  }
   SUBCASE("everything") {
     writer.SetArray("thimble.labels", std::vector<std::string>{"A", "B", "C"});
     writer.SetArray("thimble.normalize", std::vector<std::string>{"lowercase-ascii", "strip-closing-marks"});
@@ -78,14 +85,6 @@ TEST_CASE("a task that is incomplete or of the wrong kind is refused by the name
   SUBCASE("no prompt") {
     writer.Unset("thimble.prompt");
     refused(writer, Status::kNotFound, "thimble.prompt");
-  }
-  SUBCASE("no choices") {
-    writer.Unset("thimble.choices");
-    refused(writer, Status::kNotFound, "thimble.choices");
-  }
-  SUBCASE("empty choices") {
-    writer.SetArray("thimble.choices", std::vector<std::string>{});
-    refused(writer, Status::kBadFile, "thimble.choices");
   }
   SUBCASE("a prompt that is a number") {
     writer.Set("thimble.prompt", uint32_t{1});

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See options.h.
+#include "options.h"
+
+#include <charconv>
+#include <cmath>
+
+namespace thimble::program {
+namespace {
+
+std::string Short(double number) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
+  return {text, end};
+}
+
+}  // namespace
+
+void AddModel(CLI::App& command, ModelOptions& options) {
+  command.add_option("MODEL", options.model, "a Qwen3.5 text model in GGUF; of a split one, the first part")
+      ->required()
+      ->option_text(" ");
+}
+
+void AddLimits(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("--ctx", options.context, "tokens that the context holds (default: the model's own, at most 4096)")
+      ->option_text("N")
+      ->check(Between(1, INT32_MAX));
+  command.add_option("--batch", options.batch, "prompt tokens that go through the model together (default: 64)")
+      ->option_text("N")
+      ->check(Between(1, INT32_MAX));
+  command.add_option("--threads", options.threads, "threads that compute (default: all cores, one for a tiny model)")
+      ->option_text("N")
+      ->check(Between(1, 256));
+  command.add_option("--kv", options.kv, "numbers of the key/value cache (default: " + options.kv + ")")
+      ->option_text("f16|f32")
+      ->check(CLI::IsMember({"f16", "f32"}));
+}
+
+CLI::Validator Between(double low, double high) {
+  const auto check = [=](const std::string& text) -> std::string {
+    double number = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool is_number = problem == std::errc{} && end == text.data() + text.size();
+    if (is_number && number >= low && number <= high) return {};
+    if (std::isinf(high)) return "must be a number from " + Short(low) + " on";
+    return "must be a number from " + Short(low) + " to " + Short(high);
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Option* OneEach(CLI::Option* option) {
+  return option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->expected(1)->allow_extra_args(false);
+}
+
+}  // namespace thimble::program

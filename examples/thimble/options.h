@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options that every command with a model has, and how a number that someone typed is checked.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+namespace thimble::program {
+
+struct ModelOptions {
+  std::string model;
+  uint32_t context = 0;  // tokens; 0: the model's own, at most 4096
+  uint32_t batch = 64;   // tokens
+  uint32_t threads = 0;  // 0: all cores, one for a tiny model
+  std::string kv = "f16";
+};
+
+void AddModel(CLI::App& command, ModelOptions& options);
+void AddLimits(CLI::App& command, ModelOptions& options);
+
+/// Takes numbers from `low` to `high`, never NaN.
+CLI::Validator Between(double low, double high);
+
+/// Makes `option`, which collects strings, take one string each time that it is given. Left alone, CLI11 would also
+/// take the words behind it, and split one that stands in square brackets.
+CLI::Option* OneEach(CLI::Option* option);
+
+}  // namespace thimble::program

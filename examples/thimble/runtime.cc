@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See runtime.h.
+#include "runtime.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "console.h"
+#include "io/load_qwen35.h"
+
+namespace thimble::program {
+
+namespace {
+
+// A thread is worth waking for a few million multiplications; a tiny model is faster alone.
+size_t DefaultThreads(const Config& c) {
+  constexpr size_t kWeightsPerThread = size_t{8} << 20;
+  const size_t layer =
+      c.embedding_length * (3 * size_t{c.feed_forward_length} + c.conv_channels() + 2 * size_t{c.inner_size});
+  const size_t worth = 1 + c.block_count * layer / kWeightsPerThread;
+  return std::min<size_t>(worth, std::max(1u, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+void Block::Free::operator()(std::byte* memory) const { std::free(memory); }
+
+Error Block::Reserve(size_t bytes) {
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(Arena::kAlign, std::max(bytes, Arena::kAlign))));
+  size_ = memory_ == nullptr ? 0 : bytes;
+  if (memory_ == nullptr) {
+    return {Status::kTooLarge, "the machine does not have this many bytes for the arena", {}, {}, bytes};
+  }
+  return {};
+}
+
+Error Runtime::Open(const ModelOptions& options) {
+  if (const Error error = mapped_.Open(options.model.c_str()); !error.ok()) return error;
+  const Result<Gguf> file = Gguf::Open(mapped_.parts());
+  if (!file) return file.error();
+  file_ = *file;
+  Arena measure;
+  const Result<Model> model = LoadQwen35(file_, measure);
+  if (!model) return model.error();
+  model_ = *model;
+  pool_.emplace(options.threads != 0 ? options.threads : DefaultThreads(model_.config));
+  backend_.workers = pool_->workers();
+  return {};
+}
+
+Error Runtime::Place(const std::function<Error(Arena&)>& layout) {
+  Arena measure;
+  if (const Error error = layout(measure); !error.ok()) return error;
+  if (!measure.error().ok()) return measure.error();
+  Block block;
+  if (const Error error = block.Reserve(measure.used()); !error.ok()) return error;
+  blocks_.push_back(std::move(block));
+  Arena arena(blocks_.back().bytes());
+  return layout(arena);
+}
+
+Error Runtime::BindVocabulary(size_t max_text) {
+  return Place([&](Arena& arena) -> Error {
+    const Result<Model> model = LoadQwen35(file_, arena);
+    if (!model) return model.error();
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(file_, max_text, arena);
+    if (!tokenizer) return tokenizer.error();
+    model_ = *model;
+    tokenizer_ = *tokenizer;
+    return {};
+  });
+}
+
+Error Runtime::BindSession(const Limits& limits) {
+  return Place([&](Arena& arena) -> Error {
+    if (!arena.measuring()) return session_.Bind(model_, limits, backend_, arena);
+    const Result<SessionPlan> plan = Session::Plan(model_.config, limits, backend_);
+    if (!plan) return plan.error();
+    arena.Take<std::byte>(plan->total());
+    return {};
+  });
+}
+
+size_t Runtime::arena_bytes() const {
+  size_t bytes = 0;
+  for (const Block& block : blocks_) bytes += block.bytes().size();
+  return bytes;
+}
+
+Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
+  Limits limits;
+  limits.context = options.context != 0 ? options.context : std::min(limits.context, model_.config.context_length);
+  limits.batch = std::min(options.batch, limits.context);
+  limits.kv = options.kv == "f32" ? Type::kF32 : Type::kF16;
+  if (limits.context > model_.config.context_length) {
+    return Error{Status::kBadArgument,
+                 "--ctx is more than the model was trained for; ask for at most",
+                 {},
+                 {},
+                 model_.config.context_length};
+  }
+  return limits;
+}
+
+Result<bool> Runtime::Feed(std::span<const Token> tokens, size_t more) {
+  const size_t needed = session_.length() + tokens.size() + more;
+  if (needed > session_.limits().context) {
+    if (needed > model_.config.context_length) {
+      return Error{Status::kFull, "this takes more tokens than the model was trained for", {}, {}, needed};
+    }
+    return Error{Status::kFull, "this does not fit in the context; raise --ctx to at least", {}, {}, needed};
+  }
+  Progress progress("prompt", "tokens", tokens.size());
+  const size_t batch = session_.limits().batch;
+  for (size_t begin = 0; begin < tokens.size(); begin += batch) {
+    const auto piece = tokens.subspan(begin, std::min(batch, tokens.size() - begin));
+    if (const Error error = session_.Feed(piece); !error.ok()) return error;
+    if (Interrupted()) return false;
+    progress.Show(begin + piece.size());
+  }
+  return true;
+}
+
+}  // namespace thimble::program
