@@ -10,6 +10,8 @@ using Qb4wFunction = void(size_t m, size_t n, size_t k, const int8_t* a, size_t 
                           const thimble::Qd8Row* rows);
 #if defined(__aarch64__)
 Qb4wFunction xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__neoni8mm;
+#endif
+#if defined(__aarch64__) || defined(__arm__)
 Qb4wFunction xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot;
 Qb4wFunction xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16__neon_mlal_lane;
 #elif defined(__x86_64__)
@@ -24,6 +26,8 @@ namespace {
 constexpr Qb4wKernel kKernels[] = {
 #if defined(__aarch64__)
     {"1x16c8__neoni8mm", 1, 16, 8, &Cpu::i8mm, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__neoni8mm},
+#endif
+#if defined(__aarch64__) || defined(__arm__)
     {"1x16c4__neondot", 1, 16, 4, &Cpu::dotprod, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot},
     {"1x16__neon_mlal_lane", 1, 16, 1, &Cpu::neon, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16__neon_mlal_lane},
 #elif defined(__x86_64__)
