@@ -21,7 +21,7 @@ class Arena {
   /// Measures: Take returns null and counts.
   Arena() = default;
   /// Hands out `memory`, which must begin on a multiple of kAlign and outlive every piece.
-  explicit Arena(std::span<std::byte> memory) : base_(memory.data()), size_(memory.size()) {}
+  explicit Arena(std::span<std::byte> memory) : base_(memory.data()), size_(memory.size()), measuring_(false) {}
 
   /// Uninitialised room for outer * middle * inner objects; null when measuring or when the memory is too small (then
   /// `error` says so). The product may overflow: it is counted as too large.
@@ -33,13 +33,13 @@ class Arena {
 
   /// Bytes taken so far, also beyond the end of the memory.
   size_t used() const { return used_; }
-  bool measuring() const { return base_ == nullptr; }
+  bool measuring() const { return measuring_; }
 
   /// kTooLarge when the sizes do not fit in size_t, kTooSmall with the bytes needed when the memory ended before, else
   /// ok.
   Error error() const {
     if (overflow_) return {Status::kTooLarge, "these limits need more memory than this machine can address"};
-    if (base_ != nullptr && used_ > size_) {
+    if (!measuring_ && used_ > size_) {
       return {Status::kTooSmall, "the arena is too small; it needs this many bytes", {}, {}, used_};
     }
     return {};
@@ -62,6 +62,7 @@ class Arena {
 
   std::byte* base_ = nullptr;
   size_t size_ = 0;
+  bool measuring_ = true;
   size_t used_ = 0;
   bool overflow_ = false;
 };

@@ -40,7 +40,11 @@ size_t CacheRowBytes(const Config& c, const Limits& limits) {
   return size_t{c.key_length} / format.block_size * format.block_bytes;
 }
 
-Error CheckLimits(const Limits& limits) {
+Error Check(const Config& config, const Limits& limits, const Backend& backend) {
+  if (config.embedding_length == 0 || config.head_count_kv == 0 || config.time_step_rank == 0) {
+    return {Status::kBadArgument, "the config is empty; io/load_qwen35 fills it"};
+  }
+  if (backend.workers.count == 0) return {Status::kBadArgument, "there must be at least 1 worker"};
   if (limits.context == 0 || limits.context > INT32_MAX) {
     return {
         Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
@@ -51,6 +55,23 @@ Error CheckLimits(const Limits& limits) {
     return {Status::kUnsupported, "the key/value cache is stored as F16 or F32, not as this type", {}, {}, type};
   }
   return {};
+}
+
+// What ssm_beta and ssm_alpha gave for one token, [heads] each, to beta and the logarithm of the decay.
+void OpenGates(const DeltaNetWeights& w, size_t heads, float* beta, float* decay) {
+  for (size_t h = 0; h < heads; ++h) {
+    beta[h] = Sigmoid(beta[h]);
+    decay[h] = w.ssm_a[h] * Softplus(decay[h] + w.ssm_dt[h]);
+  }
+}
+
+// One token's query heads, then its key heads, [2][heads][size]: to unit length, the queries times 1 / sqrt(size).
+void NormaliseHeads(float* x, size_t heads, size_t size) {
+  const float query_scale = 1.0f / std::sqrt(static_cast<float>(size));
+  for (size_t h = 0; h < 2 * heads; ++h, x += size) {
+    const float scale = (h < heads ? query_scale : 1.0f) / std::sqrt(DotF32(x, x, size) + kL2NormEpsilon);
+    for (size_t i = 0; i < size; ++i) x[i] *= scale;
+  }
 }
 
 }  // namespace
@@ -93,7 +114,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
 }
 
 Result<SessionPlan> Session::Plan(const Config& config, const Limits& limits, const Backend& backend) {
-  if (const Error error = CheckLimits(limits); !error.ok()) return error;
+  if (const Error error = Check(config, limits, backend); !error.ok()) return error;
   Arena measure;
   const SessionPlan plan = Layout(config, limits, backend, measure, nullptr);
   if (!measure.error().ok()) return measure.error();
@@ -102,9 +123,9 @@ Result<SessionPlan> Session::Plan(const Config& config, const Limits& limits, co
 
 Error Session::Bind(const Model& model, const Limits& limits, const Backend& backend, Arena& arena) {
   state_ = nullptr;
-  if (const Error error = CheckLimits(limits); !error.ok()) return error;
+  if (const Error error = Check(model.config, limits, backend); !error.ok()) return error;
   Layout(model.config, limits, backend, arena, this);
-  if (const Error error = arena.error(); !error.ok()) {
+  if (const Error error = arena.error(); !error.ok() || arena.measuring()) {
     state_ = nullptr;
     return error;
   }
@@ -280,21 +301,10 @@ void Session::RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n) {
     kernels.conv_silu(qkv, n, channels, begin, std::min<size_t>(begin + kChannelsPerTask, channels), w.ssm_conv1d,
                       c.conv_kernel, tail);
   });
-  const float query_scale = 1.0f / std::sqrt(static_cast<float>(dk));
   ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
-    for (size_t h = 0; h < hv; ++h) {
-      float& b = beta[t * hv + h];
-      float& g = decay[t * hv + h];
-      b = Sigmoid(b);
-      g = w.ssm_a[h] * Softplus(g + w.ssm_dt[h]);
-    }
-    for (size_t h = 0; h < 2 * hk; ++h) {  // all query heads, then all key heads
-      float* x = qkv + t * channels + h * dk;
-      const float scale = (h < hk ? query_scale : 1.0f) / std::sqrt(DotF32(x, x, dk) + kL2NormEpsilon);
-      for (size_t i = 0; i < dk; ++i) x[i] *= scale;
-    }
+    OpenGates(w, hv, beta + t * hv, decay + t * hv);
+    NormaliseHeads(qkv + t * channels, hk, dk);
   });
-
   ParallelFor(backend_.workers, hv, [&](size_t h, size_t worker) {
     const float* k_head = qkv + (hk + h % hk) * dk;
     DeltaHead head{.tokens = n,

@@ -38,7 +38,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   /// Takes the session's memory and resets it. `model` and `backend`'s tables must outlive the session. On an arena
-  /// that is too small: kTooSmall with the bytes that the arena would have needed, and the session stays unbound.
+  /// that is too small: kTooSmall with the bytes that the arena would have needed, and the session stays unbound. On an
+  /// arena that measures, it only counts.
   Error Bind(const Model& model, const Limits& limits, const Backend& backend, Arena& arena);
 
   /// Forgets everything that was fed.

@@ -169,8 +169,9 @@ void ReadRope(const Gguf& file, Keys& keys, Config& config) {
   rope.dimension_count = keys.Count(kCount, 2, 1024);
   keys.Require(rope.dimension_count % 2 == 0 && rope.dimension_count <= config.key_length, kCount);
 
-  const double pairs = rope.dimension_count / 2;
-  rope.dimension_sections = {rope.dimension_count / 2, 0, 0};
+  const uint32_t half = rope.dimension_count / 2;
+  const double pairs = half;
+  rope.dimension_sections = {half, 0, 0};
   if (keys.Has(kSections)) {
     double sum = 0;
     if (const std::optional<GgufValue> sections = keys.Array(kSections, 4)) {
@@ -490,6 +491,11 @@ Result<Config> ReadConfig(const Gguf& file) {
         Status::kUnsupported, "the vocabulary has more than 16777216 tokens", embedding->name, {}, embedding->ne[1]};
   }
   config.vocab_size = static_cast<uint32_t>(embedding->ne[1]);
+  // More rows than tokens are padding; more tokens than rows would be ids that the model cannot take.
+  const std::optional<GgufValue> tokens = file.Find("tokenizer.ggml.tokens");
+  if (tokens && tokens->count > config.vocab_size) {
+    return Error{Status::kBadFile, "the tokenizer has more tokens than token_embd has rows", tokens->key};
+  }
   return config;
 }
 

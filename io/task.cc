@@ -52,9 +52,10 @@ bool IsClosing(char c) { return IsWhiteSpace(c) || c == '.' || c == '?' || c == 
 Result<Task> ReadTask(const Gguf& file) {
   Task task;
   const auto prompt = file.Find(kPromptKey);
-  if (!prompt)
+  if (!prompt) {
     return Error{Status::kNotFound, "the model does not say how it classifies; give --choices and --prompt",
                  kPromptKey};
+  }
   if (!prompt->AsString()) return WrongKind(kPromptKey, "a string");
   task.prompt = *prompt->AsString();
 

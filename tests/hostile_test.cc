@@ -6,10 +6,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <vector>
 
+#include "core/sampler.h"
 #include "core/session.h"
 #include "io/chat.h"
 #include "io/error_text.h"
@@ -127,6 +131,29 @@ Error ReadText(const Gguf& file) {
   return count ? errors[0].ok() ? errors[1] : errors[0] : count.error();
 }
 
+/// A conversation needs both: every token of the file is one that the model and the sampler can take.
+Error Generate(const Gguf& file, const Model& model) {
+  Arena measuring;
+  Sampler sampler;
+  if (Error error = Tokenizer::Bind(file, 64, measuring).error(); !error.ok()) return error;
+  if (Error error = sampler.Bind({.top_k = 4}, model.config.vocab_size, measuring); !error.ok()) return error;
+  const HeapBlock memory(measuring.used());
+  Arena arena(memory.span());
+  const Result<Tokenizer> tokenizer = Tokenizer::Bind(file, 64, arena);
+  if (!tokenizer) return tokenizer.error();
+  RequireOk(sampler.Bind({.top_k = 4}, model.config.vocab_size, arena));
+  for (const Token token : tokenizer->end_tokens()) sampler.Ban(token);
+  for (size_t i = 0; i < model.config.vocab_size; ++i) {
+    if (tokenizer->IsUnused(static_cast<Token>(i))) sampler.Ban(static_cast<Token>(i));
+  }
+  const Limits limits{.context = 3, .batch = 2, .kv = Type::kF16};
+  if (const Result<SessionPlan> plan = Session::Plan(model.config, limits, {}); !plan) return plan.error();
+  HeapSession session(model, limits);
+  const Token first[] = {0, 1};
+  RequireOk(session->Feed(first));
+  return session->Next(sampler).error();
+}
+
 /// Opens, loads and runs one file; everything it gives is read.
 void TryFile(std::span<const std::byte> bytes, Counts& counts) {
   Toucher toucher;
@@ -158,6 +185,7 @@ void TryFile(std::span<const std::byte> bytes, Counts& counts) {
   CHECK(toucher.sum() > 0);
   read(RunModel(*model));
   read(ReadText(*file));
+  read(Generate(*file, *model));
 }
 
 /// Where the numbers of a sound file's header stand: every count, length, type, dimension and offset.
@@ -243,6 +271,46 @@ Bytes Fixture(Type type) {
   return out.Write();
 }
 
+Bytes ReadFixture(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const auto* data = reinterpret_cast<const std::byte*>(text.data());
+  return Bytes(data, data + text.size());
+}
+
+/// Every GGUF of this repository: whole models, parts of a split one, vocabularies, the intent model.
+std::vector<std::filesystem::path> Fixtures() {
+  std::vector<std::filesystem::path> paths;
+  for (const char* folder : {"tests/data", "examples/intent"}) {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(std::string(THIMBLE_SOURCE_DIR "/") + folder)) {
+      if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+TEST_CASE("hostile: every file of this repository cut at a thousand places") {
+  const auto paths = Fixtures();
+  REQUIRE(paths.size() > 20);
+  for (const auto& path : paths) {
+    CAPTURE(path.string());
+    const Bytes good = ReadFixture(path);
+    const size_t header = HeaderWalk(good).end();
+    Counts counts;
+    for (size_t i = 0; i < 1000; ++i) {
+      const size_t data = good.size() - header;
+      const size_t size = i < 500 ? header * i / 500 : header + data * (i - 500) / 500;
+      TryFile(Bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(size)), counts);
+    }
+    // A file of metadata alone is whole where its header ends.
+    CHECK(counts.refused + counts.opened == 1000);
+    CHECK(counts.refused >= 500);
+    CHECK(counts.loaded == 0);
+  }
+}
+
 TEST_CASE("hostile: a file cut at a thousand places") {
   for (const Type type : {Type::kF32, Type::kF16}) {
     const Bytes good = Fixture(type);
@@ -260,13 +328,12 @@ TEST_CASE("hostile: a file cut at a thousand places") {
   }
 }
 
-TEST_CASE("hostile: every count, length, type, dimension and offset of the header replaced") {
-  Bytes bytes = Fixture(Type::kF32);
+/// Every `stride`th field replaced by values that lie.
+Counts ReplaceFields(Bytes bytes, size_t stride) {
   const HeaderWalk walk(bytes);
-  CHECK(walk.fields().size() > 700);
   Counts counts;
-  const auto begin = std::chrono::steady_clock::now();
-  for (const Field& field : walk.fields()) {
+  for (size_t i = 0; i < walk.fields().size(); i += stride) {
+    const Field& field = walk.fields()[i];
     uint64_t original = 0;
     std::memcpy(&original, bytes.data() + field.at, field.size);
     for (const uint64_t value :
@@ -278,11 +345,28 @@ TEST_CASE("hostile: every count, length, type, dimension and offset of the heade
     }
     std::memcpy(bytes.data() + field.at, &original, field.size);
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  MESSAGE(walk.fields().size(), " fields, ", counts.refused, " refused as GGUF, ", counts.opened - counts.loaded,
-          " as a model, ", counts.loaded, " loaded, ", seconds.count(), " s");
-  CHECK(counts.refused > walk.fields().size());
+  return counts;
+}
+
+TEST_CASE("hostile: every count, length, type, dimension and offset of the header replaced") {
+  const Bytes bytes = Fixture(Type::kF32);
+  const size_t fields = HeaderWalk(bytes).fields().size();
+  CHECK(fields > 700);
+  const Counts counts = ReplaceFields(bytes, 1);
+  CHECK(counts.refused > fields);
   CHECK(counts.loaded > 0);
+}
+
+TEST_CASE("hostile: fields of real files replaced") {  // most fields are lengths of tokens: not all of those
+  for (const char* name : {"examples/intent/intent-q4_0.gguf", "tests/data/chat/small.gguf",
+                           "tests/data/model/split-00001-of-00003.gguf", "tests/data/model/q_q4_k_m.gguf"}) {
+    CAPTURE(name);
+    const Bytes bytes = ReadFixture(std::string(THIMBLE_SOURCE_DIR "/") + name);
+    const size_t fields = HeaderWalk(bytes).fields().size();
+    const Counts counts = ReplaceFields(bytes, 1 + fields / 200);
+    CHECK(counts.refused > 0);
+    CHECK(counts.refused + counts.opened > 1000);
+  }
 }
 
 TEST_CASE("hostile: random bytes changed") {

@@ -90,11 +90,7 @@ class Classifier {
     std::vector<std::span<const Token>> spans;
     for (const Token& token : tokens) spans.push_back({&token, 1});
     RequireOk(choices_.Bind(spans, -1, loaded_.config().vocab_size, arena));
-    if (arena.measuring()) {
-      arena.Take<std::byte>(Session::Plan(loaded_.config(), kLimits, {})->total());
-    } else {
-      RequireOk(session_.Bind(loaded_.model(), kLimits, {}, arena));
-    }
+    RequireOk(session_.Bind(loaded_.model(), kLimits, {}, arena));
   }
 
   LoadedModel loaded_;

@@ -24,7 +24,7 @@ namespace thimble {
 /// `bytes` bytes that begin on Arena::kAlign.
 class HeapBlock {
  public:
-  explicit HeapBlock(size_t bytes) : bytes_(bytes), memory_(new (std::align_val_t{Arena::kAlign}) std::byte[bytes]) {}
+  explicit HeapBlock(size_t bytes) : bytes_(bytes), memory_(new(std::align_val_t{Arena::kAlign}) std::byte[bytes]) {}
   std::span<std::byte> span() const { return {memory_.get(), bytes_}; }
 
  private:

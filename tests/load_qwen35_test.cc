@@ -186,6 +186,16 @@ TEST_CASE("qwen35: keys with a default, and lists in other shapes") {
   CHECK(Loaded(listed).error.ok());
 }
 
+TEST_CASE("qwen35: a token that the embedding has no row for") {
+  TinyVocabulary vocabulary = MakeTinyVocabulary();
+  vocabulary.tokens.push_back("one more");
+  GgufWriter writer = TinyQwen35();
+  writer.SetArray("tokenizer.ggml.tokens", vocabulary.tokens);
+  const Told told = Refused(writer);
+  CHECK(told.status == Status::kBadFile);
+  CHECK(told.name == "tokenizer.ggml.tokens");
+}
+
 TEST_CASE("qwen35: YaRN") {
   GgufWriter writer = TinyQwen35();
   writer.Set("qwen35.rope.scaling.type", "yarn");
@@ -364,7 +374,8 @@ TEST_CASE("qwen35: every tensor, missing, of another shape and of another type")
       const Told error = RefusedAfter([&](GgufWriter& w) { w.Find(name)->ne = std::move(ne); }, o);
       CHECK(error.status == Status::kBadFile);
       // Without its own name only token_embd, which says how many rows the head must have.
-      CHECK((error.name == name || (name == "token_embd.weight" && error.name == "output.weight")));
+      CHECK((error.name == name || (name == "token_embd.weight" &&
+                                    (error.name == "output.weight" || error.name == "tokenizer.ggml.tokens"))));
     };
     std::vector<uint64_t> ne = tensor.ne;
     ne.back() -= 1;

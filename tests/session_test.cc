@@ -143,6 +143,11 @@ TEST_CASE("an arena of the planned size binds, and every smaller one says how ma
     REQUIRE(error.at == plan->total());
   }
   Session session;
+  Arena none{std::span<std::byte>()};  // what a failed allocation leaves
+  CHECK(session.Bind(*model, limits, {}, none).status == Status::kTooSmall);
+  Arena measure;
+  RequireOk(session.Bind(*model, limits, {}, measure));
+  CHECK(measure.used() == plan->total());
   Arena arena(memory.span());
   RequireOk(session.Bind(*model, limits, {}, arena));
   CHECK(arena.used() == plan->total());
@@ -154,6 +159,10 @@ TEST_CASE("an arena of the planned size binds, and every smaller one says how ma
 TEST_CASE("limits that cannot be are refused by the plan") {
   const Config c = PublishedConfig(1024, 3584);
   CHECK(Session::Plan(c, {.context = 0}, {}).error().status == Status::kBadArgument);
+  CHECK(Session::Plan(Config(), {}, {}).error().status == Status::kBadArgument);
+  Backend nobody;
+  nobody.workers.count = 0;
+  CHECK(Session::Plan(c, {}, nobody).error().status == Status::kBadArgument);
   CHECK(Session::Plan(c, {.batch = 0}, {}).error().status == Status::kBadArgument);
   CHECK(Session::Plan(c, {.kv = Type::kQ3_K}, {}).error().status == Status::kUnsupported);
   CHECK(Session::Plan(c, {.checkpoints = UINT32_MAX}, {}).error().ok() == (sizeof(size_t) == 8));

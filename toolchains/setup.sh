@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# setup.sh GROUP...: installs what a group of builds needs and this machine lacks; says what, asks nothing. Groups: host
+# setup.sh GROUP...: installs what a group of builds needs and this machine lacks; says what. Groups: host
 # (this machine), pi (cross-building for arm64, QEMU), cortex-m (bare-metal libraries), lint (clang-format, clang-tidy),
 # clang (clang++, libFuzzer). Programs come from apt, through root or sudo; the libraries too on Debian 13 and newer, and
 # otherwise from get-deps.sh, which needs neither.
@@ -13,10 +13,11 @@ xnnpack_min='0.0~git20240101'  # older ones lack the 4-bit kernels
 has() { command -v "$1" > /dev/null 2>&1; }
 
 as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+  if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
 }
 
-can_root() { [ "$(id -u)" = 0 ] || { has sudo && sudo -n true 2> /dev/null; }; }
+# At a terminal sudo may ask for its password; nowhere else is anything asked.
+can_root() { [ "$(id -u)" = 0 ] || { has sudo && { [ -t 0 ] || sudo -n true 2> /dev/null; }; }; }
 
 updated=
 update() {
@@ -30,7 +31,7 @@ install() {  # PURPOSE PACKAGE...
   purpose=$1
   shift
   if ! has apt-get || ! can_root; then
-    echo "setup: for $purpose these packages are missing, and installing them needs root or password-less sudo: $*" >&2
+    echo "setup: for $purpose these packages are missing, and installing them needs root or sudo: $*" >&2
     return 1
   fi
   echo "setup: installing for $purpose: $*"

@@ -44,7 +44,7 @@ class Classifier {
   Error Classify(std::string_view text, Verdict* verdict);
 
   const std::vector<Choice>& choices() const { return choices_; }
-  float threshold() const { return task_.threshold; }  // the model's own
+  const Task& task() const { return task_; }  // the model's own
   size_t arena_bytes() const { return runtime_.arena_bytes(); }
 
  private:

@@ -51,7 +51,7 @@ class Listing {
 
  private:
   bool IsUncertain(const Classifier::Verdict& verdict) const {
-    const float threshold = options_.threshold >= 0.0f ? options_.threshold : classifier_.threshold();
+    const float threshold = options_.threshold >= 0.0f ? options_.threshold : classifier_.task().threshold;
     return verdict.p[verdict.order[0]] < threshold;
   }
 
@@ -63,6 +63,9 @@ class Listing {
     json["label"] = label(best);
     json["p"] = verdict.p[best];
     json["uncertain"] = IsUncertain(verdict);
+    if (const std::string_view none = classifier_.task().out_of_scope; !none.empty()) {
+      json["out_of_scope"] = IsUncertain(verdict) || label(best) == none;
+    }
     json["choices"] = Json::array();
     for (size_t i = 0; i < std::min(options_.top_k, verdict.order.size()); ++i) {
       json["choices"].push_back({{"label", label(verdict.order[i])}, {"p", verdict.p[verdict.order[i]]}});

@@ -34,9 +34,17 @@ void PrintError(std::string_view what, std::string_view where) {
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
-void ReadFrom(std::FILE* file, std::string* text) {
+// False when there is more than kMaxInput.
+bool ReadFrom(std::FILE* file, std::string* text) {
   char piece[1 << 16];
-  for (size_t n = 1; n > 0 && !Interrupted(); text->append(piece, n)) n = std::fread(piece, 1, sizeof piece, file);
+  for (size_t n = 1; n > 0 && !Interrupted() && text->size() <= kMaxInput; text->append(piece, n)) {
+    n = std::fread(piece, 1, sizeof piece, file);
+  }
+  return text->size() <= kMaxInput;
+}
+
+Error TooLong(std::string_view where) {
+  return {Status::kTooLarge, "this is longer than can be read; the limit in bytes is", where, {}, kMaxInput};
 }
 
 }  // namespace
@@ -51,6 +59,8 @@ int Fail(std::string_view what, std::string_view where) {
   PrintError(what, where);
   return kFailed;
 }
+
+void Note(std::string_view what, std::string_view where) { PrintError(what, where); }
 
 int Misused(std::string_view what, std::string_view where) {
   PrintError(what, where);
@@ -72,19 +82,16 @@ Error InputError() {
   return {Status::kSystem, "this cannot be read", "standard input", {}, static_cast<uint64_t>(errno)};
 }
 
-Error ReadAll(std::string* text) {
-  ReadFrom(stdin, text);
-  return InputError();
-}
+Error ReadAll(std::string* text) { return ReadFrom(stdin, text) ? InputError() : TooLong("standard input"); }
 
 Error ReadFile(const std::string& path, std::string* text) {
   errno = 0;
   std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (file != nullptr) ReadFrom(file, text);
+  const bool fits = file == nullptr || ReadFrom(file, text);
   const bool failed = file == nullptr || std::ferror(file) != 0;
   const Error error = {Status::kSystem, "this cannot be read", path, {}, static_cast<uint64_t>(errno)};
   if (file != nullptr) std::fclose(file);
-  return failed ? error : Error{};
+  return failed ? error : fits ? Error{} : TooLong(path);
 }
 
 bool ReadLine(std::string* line) {
@@ -92,7 +99,7 @@ bool ReadLine(std::string* line) {
   if (terminal) std::fputs("> ", stderr);
   line->clear();
   int c = 0;
-  while ((c = std::getc(stdin)) != EOF && c != '\n') line->push_back(static_cast<char>(c));
+  while (line->size() < kMaxLine && (c = std::getc(stdin)) != EOF && c != '\n') line->push_back(static_cast<char>(c));
   const bool ended = Interrupted() || (c == EOF && line->empty());
   if (terminal && ended) std::fputs("\n", stderr);
   if (!line->empty() && line->back() == '\r') line->pop_back();

@@ -22,18 +22,24 @@ int Fail(const Error& error);
 int Fail(std::string_view what, std::string_view where);
 int Misused(std::string_view what, std::string_view where);
 
+/// The same line for what is worth knowing and no failure.
+void Note(std::string_view what, std::string_view where);
+
 /// Writes to standard output and lets the reader have it at once. kSystem when that cannot be done, also when an
 /// earlier write could not.
 Error Print(std::string_view text);
 Error PrintLine(std::string_view text);
 
+inline constexpr size_t kMaxInput = size_t{1} << 28;  // bytes of a text that is read whole
+inline constexpr size_t kMaxLine = size_t{1} << 26;   // bytes of a line; more than any context holds
+
 /// All of standard input, or of the file at `path`, which the error's name views. kSystem with errno, without one for
-/// Ctrl-C.
+/// Ctrl-C; kTooLarge above kMaxInput.
 Error ReadAll(std::string* text);
 Error ReadFile(const std::string& path, std::string* text);
 
-/// The next line of standard input, without its end; a person at a terminal is asked for it. False at the end of the
-/// input, after Ctrl-C, and when it cannot be read.
+/// The next line of standard input, without its end, or its first kMaxLine bytes; a person at a terminal is asked for
+/// it. False at the end of the input, after Ctrl-C, and when it cannot be read.
 bool ReadLine(std::string* line);
 
 /// Why there is no next line: fine at the end of the input, kSystem otherwise.

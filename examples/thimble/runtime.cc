@@ -39,7 +39,11 @@ Error Block::Reserve(size_t bytes) {
 Error Runtime::Open(const ModelOptions& options) {
   if (const Error error = mapped_.Open(options.model.c_str()); !error.ok()) return error;
   const Result<Gguf> file = Gguf::Open(mapped_.parts());
-  if (!file) return file.error();
+  if (!file) {
+    Error error = file.error();
+    if (error.name.empty()) error.name = options.model;
+    return error;
+  }
   file_ = *file;
   Arena measure;
   const Result<Model> model = LoadQwen35(file_, measure);
@@ -74,13 +78,7 @@ Error Runtime::BindVocabulary(size_t max_text) {
 }
 
 Error Runtime::BindSession(const Limits& limits) {
-  return Place([&](Arena& arena) -> Error {
-    if (!arena.measuring()) return session_.Bind(model_, limits, backend_, arena);
-    const Result<SessionPlan> plan = Session::Plan(model_.config, limits, backend_);
-    if (!plan) return plan.error();
-    arena.Take<std::byte>(plan->total());
-    return {};
-  });
+  return Place([&](Arena& arena) { return session_.Bind(model_, limits, backend_, arena); });
 }
 
 size_t Runtime::arena_bytes() const {
@@ -95,11 +93,7 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
   limits.batch = std::min(options.batch, limits.context);
   limits.kv = options.kv == "f32" ? Type::kF32 : Type::kF16;
   if (limits.context > model_.config.context_length) {
-    return Error{Status::kBadArgument,
-                 "--ctx is more than the model was trained for; ask for at most",
-                 {},
-                 {},
-                 model_.config.context_length};
+    Note("--ctx is more tokens than the model was trained for", std::to_string(model_.config.context_length));
   }
   return limits;
 }
@@ -107,9 +101,6 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
 Result<bool> Runtime::Feed(std::span<const Token> tokens, size_t more) {
   const size_t needed = session_.length() + tokens.size() + more;
   if (needed > session_.limits().context) {
-    if (needed > model_.config.context_length) {
-      return Error{Status::kFull, "this takes more tokens than the model was trained for", {}, {}, needed};
-    }
     return Error{Status::kFull, "this does not fit in the context; raise --ctx to at least", {}, {}, needed};
   }
   Progress progress("prompt", "tokens", tokens.size());

@@ -16,6 +16,7 @@ Thinking Speaker::thinking() const {
 
 Error Speaker::Open() {
   if (const Error error = runtime_.Open(options_); !error.ok()) return error;
+  chat_ = BuiltinTemplate();
   if (!options_.raw && options_.chat_template == "file") {
     const Result<ChatTemplate> chat = DetectTemplate(runtime_.file());
     if (!chat) return chat.error();
