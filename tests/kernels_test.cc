@@ -154,8 +154,11 @@ TEST_CASE("the delta rule gives the published small answer") {
 }
 
 TEST_CASE("stepwise and chunked delta rule both follow the recurrence") {
-  for (const auto [n, dk, dv] :
+  for (const auto& sizes :
        {std::array<size_t, 3>{1, 16, 16}, {5, 32, 32}, {64, 128, 128}, {64, 24, 40}, {63, 40, 24}}) {
+    const size_t n = sizes[0];
+    const size_t dk = sizes[1];
+    const size_t dv = sizes[2];
     CAPTURE(n);
     CAPTURE(dk);
     Delta step(n, dk, dv, 7);

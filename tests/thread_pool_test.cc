@@ -17,12 +17,12 @@ namespace thimble {
 namespace {
 
 TEST_CASE("every index runs once, on a worker that nobody else uses") {
-  for (const size_t threads : {1, 2, 3}) {
+  for (const size_t threads : std::initializer_list<size_t>{1, 2, 3}) {
     CAPTURE(threads);
     const ThreadPool pool(threads);
     const Workers workers = pool.workers();
     REQUIRE(workers.count == threads);
-    for (const size_t tasks : {0, 1, 2, 3, 7, 200}) {
+    for (const size_t tasks : std::initializer_list<size_t>{0, 1, 2, 3, 7, 200}) {
       CAPTURE(tasks);
       std::vector<std::atomic<int>> runs(tasks);
       std::vector<std::atomic<int>> inside(threads);
@@ -71,7 +71,7 @@ TEST_CASE("the counter counts") {
 }
 
 TEST_CASE("parallel loops allocate nothing") {
-  for (const size_t threads : {1, 2}) {
+  for (const size_t threads : std::initializer_list<size_t>{1, 2}) {
     CAPTURE(threads);
     const ThreadPool pool(threads);
     const Workers workers = pool.workers();
