@@ -20,13 +20,16 @@
 #include "quant/q5_k.h"
 #include "quant/q6_k.h"
 #include "quant/q8_0.h"
+#include "quant/qb3.h"
+#include "quant/qb4.h"
 
 namespace thimble {
 namespace {
 
 constexpr const Format* kFormats[] = {
-    &kFormatF32,  &kFormatF16,  &kFormatQ4_0, &kFormatQ4_1, &kFormatQ5_0,   &kFormatQ5_1,   &kFormatQ8_0, &kFormatQ2_K,
-    &kFormatQ3_K, &kFormatQ4_K, &kFormatQ5_K, &kFormatQ6_K, &kFormatIQ4_NL, &kFormatIQ4_XS, &kFormatBF16,
+    &kFormatF32,    &kFormatF16,    &kFormatQ4_0, &kFormatQ4_1, &kFormatQ5_0, &kFormatQ5_1,
+    &kFormatQ8_0,   &kFormatQ2_K,   &kFormatQ3_K, &kFormatQ4_K, &kFormatQ5_K, &kFormatQ6_K,
+    &kFormatIQ4_NL, &kFormatIQ4_XS, &kFormatBF16, &kFormatQB4,  &kFormatQB3,
 };
 
 // By number. Null: a number that ggml has withdrawn.
@@ -49,6 +52,7 @@ const Format* FindFormat(uint32_t ggml_type) {
 }
 
 const char* TypeName(uint32_t ggml_type) {
+  if (const Format* format = FindFormat(ggml_type); format != nullptr) return format->name;
   if (ggml_type >= std::size(kTypeNames) || kTypeNames[ggml_type] == nullptr) return "unknown";
   return kTypeNames[ggml_type];
 }

@@ -57,4 +57,10 @@ inline uint16_t F16FromF32(float value) {
 /// The value of a BF16, exact to the bit, NaNs included.
 inline float F32FromBF16(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
+/// The BF16 nearest to `value`, which is not NaN, ties to the even one.
+inline uint16_t BF16FromF32(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 }  // namespace thimble

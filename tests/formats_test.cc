@@ -44,6 +44,7 @@ std::vector<std::byte> ModerateBlocks(const Format& format) {
 
 TEST_CASE("every format decodes to the bits of ggml") {
   for (const Format* format : Formats()) {
+    if (format->packed()) continue;  // our own: packed_test.cc
     CAPTURE(format->name);
     const Comparison result = CompareDecode(*format, ReadGolden(*format, kGolden));
     CHECK(result.values >= 2048);
@@ -76,13 +77,13 @@ TEST_CASE("numbers, names and block sizes are those of ggml") {
   }
   CHECK(TypeName(UINT32_MAX) == std::string("unknown"));
   CHECK(FindFormat(16) == nullptr);
-  CHECK(Formats().size() == 15);
   CHECK(std::is_sorted(Formats().begin(), Formats().end(),
                        [](const Format* a, const Format* b) { return a->type < b->type; }));
 }
 
 TEST_CASE("dot has the bits of decode followed by DotF32") {
   for (const Format* format : Formats()) {
+    if (format->packed()) continue;
     const std::vector<std::byte> blocks = ModerateBlocks(*format);
     const size_t available = blocks.size() / format->block_bytes;
     REQUIRE(available >= 16);
