@@ -19,6 +19,15 @@ void PortableSwiglu(float* gate, const float* up, size_t n) {
   for (size_t i = 0; i < n; ++i) gate[i] = Silu(gate[i]) * up[i];
 }
 
+void PortableSigmoidGate(float* x, const float* gate, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] *= Sigmoid(gate[i]);
+}
+
+void PortableL2Norm(float* x, size_t n, float scale) {
+  const float inverse = scale / std::sqrt(DotF32(x, x, n) + kL2NormEpsilon);
+  for (size_t i = 0; i < n; ++i) x[i] *= inverse;
+}
+
 void PortableConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, size_t taps,
                       float* tail) {
   const size_t history = taps - 1;

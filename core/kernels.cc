@@ -9,9 +9,12 @@ namespace thimble {
 
 const Kernels kPortableKernels = {
     .name = "portable",
+    .quantise = nullptr,
     .matmul = PortableMatmul,
     .rms_norm = PortableRmsNorm,
     .swiglu = PortableSwiglu,
+    .sigmoid_gate = PortableSigmoidGate,
+    .l2_norm = PortableL2Norm,
     .conv_silu = PortableConvSilu,
     .delta_step = PortableDeltaStep,
     .delta_chunk = PortableDeltaChunk,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "core/weights.h"
 
@@ -23,14 +24,15 @@ struct Workers {
 
 /// Calls function(index, worker) for every index below `tasks`.
 template <class F>
-void ParallelFor(const Workers& workers, size_t tasks, F&& function) {
+void ParallelFor(const Workers& workers, size_t tasks, const F& function) {
   if (workers.run == nullptr || tasks < 2) {
     for (size_t i = 0; i < tasks; ++i) function(i, size_t{0});
     return;
   }
   workers.run(
       workers.context, tasks,
-      [](void* argument, size_t index, size_t worker) { (*static_cast<F*>(argument))(index, worker); }, &function);
+      [](void* argument, size_t index, size_t worker) { (*static_cast<const F*>(argument))(index, worker); },
+      const_cast<F*>(&function));
 }
 
 /// `tokens` activations of one head of a DeltaNet layer; a token's values are `stride` floats behind those of the one
@@ -76,19 +78,48 @@ struct AttentionHead {
   size_t out_stride;
 };
 
+/// Activations of some tokens as products read them: floats and, where the kernels round, 8-bit codes beside them.
+struct Activations {
+  static constexpr size_t kBlock = 32;  // values that share a scale
+
+  size_t tokens;
+  size_t cols;
+  const float* x;  // [tokens][cols]
+  int8_t* codes;   // [tokens][cols], in [-127, 127]; x is about code * scale
+  float* scales;   // [tokens][cols / kBlock]
+  int32_t* sums;   // [tokens][cols / kBlock], of the codes of a block
+
+  /// The same from token `t` on.
+  Activations From(size_t t) const {
+    const size_t blocks = cols / kBlock;
+    return {tokens - t, cols, x + t * cols, codes + t * cols, scales + t * blocks, sums + t * blocks};
+  }
+};
+
 struct Kernels {
   const char* name;
 
-  /// y[t][r] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and t < tokens. x is [tokens][w.cols]; y's
-  /// rows are y_stride floats apart, and y[t] + r is where row r goes. `scratch` holds w.cols floats.
-  void (*matmul)(const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y, size_t y_stride,
-                 float* scratch);
+  /// Fills codes, scales and sums of token t from its x: each block's largest magnitude becomes 127. Null: matmul reads
+  /// the floats. Not called when cols is no multiple of Activations::kBlock; then no format with blocks can stand in a
+  /// product with them.
+  void (*quantise)(const Activations& x, size_t t);
+
+  /// y[t * y_stride + r - begin] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and tokens t. `begin` is
+  /// a multiple of w.format->tile_rows, and so is `end` unless it is w.rows. `scratch` holds MatmulScratch(cols) bytes.
+  void (*matmul)(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                 std::byte* scratch);
 
   /// y = x / sqrt(mean(x^2) + epsilon) * weight, n values; y may be x.
   void (*rms_norm)(const float* x, const float* weight, size_t n, float epsilon, float* y);
 
   /// gate = silu(gate) * up, n values.
   void (*swiglu)(float* gate, const float* up, size_t n);
+
+  /// x = x * sigmoid(gate), n values.
+  void (*sigmoid_gate)(float* x, const float* gate, size_t n);
+
+  /// x = x / sqrt(sum(x^2) + kL2NormEpsilon) * scale, n values.
+  void (*l2_norm)(float* x, size_t n, float scale);
 
   /// Causal depthwise convolution and SiLU, in place, over channels [begin, end) of u[tokens][channels]. `tail` is
   /// [taps - 1][channels]: the inputs before u on entry, the last inputs of all on return. w is [channels][taps].
@@ -110,17 +141,40 @@ inline constexpr size_t kDeltaChunk = 64;       // tokens
 inline constexpr size_t kDeltaChunkMin = 4;     // below this many tokens, steps are as cheap
 inline constexpr size_t kAttentionTile = 64;    // rows whose scores are held at a time
 
+inline constexpr size_t kMatmulTileRows = 16;  // rows that a product of many tokens unpacks at a time
+
+/// Scratch of the three that need some. A product unpacks kMatmulTileRows rows: to 8 bits, with a scale and a
+/// correction for every 16 values, row by row and then side by side.
+constexpr size_t MatmulScratch(size_t cols) { return kMatmulTileRows * 3 * (cols + 64) + 2 * sizeof(float) * cols; }
 constexpr size_t DeltaChunkFloats(size_t key_size, size_t value_size) {
-  return kDeltaChunk * (value_size + key_size + 2);
+  return kDeltaChunk * (value_size + 4 * key_size + 2 * kDeltaChunk + 96);
 }
-constexpr size_t AttentionFloats(size_t head_dim, size_t queries) { return head_dim + queries * (kAttentionTile + 2); }
+constexpr size_t AttentionFloats(size_t head_dim, size_t queries) {
+  return 2 * head_dim + queries * (kAttentionTile + head_dim + 2);
+}
 
 extern const Kernels kPortableKernels;
+
+/// The parts of a forward pass, for whoever wants to know where the time goes.
+enum class Part : uint8_t {
+  kEmbedding,
+  kDeltaNetProjections,
+  kDeltaNet,
+  kAttentionProjections,
+  kAttention,
+  kFeedForward,
+  kHead
+};
+inline constexpr size_t kParts = 7;
 
 /// What a session computes with.
 struct Backend {
   const Kernels* kernels = &kPortableKernels;
-  Workers workers;
+  Workers workers;       // for several tokens at once
+  Workers step_workers;  // for one token, which is bound by memory more than by arithmetic
+
+  void* mark_context = nullptr;
+  void (*mark)(void* context, Part part) = nullptr;  // called when a part ends, on the caller's thread; may be null
 };
 
 }  // namespace thimble

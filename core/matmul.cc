@@ -7,17 +7,17 @@
 
 namespace thimble {
 
-void PortableMatmul(const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y, size_t y_stride,
-                    float* scratch) {
+void PortableMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                    std::byte* scratch) {
   const Format& format = *w.format;
-  const size_t blocks = w.row_blocks();
+  float* row = reinterpret_cast<float*>(scratch);
   for (size_t r = begin; r < end; ++r) {
-    if (tokens == 1) {
-      y[r] = format.dot(w.row(r), blocks, x);
+    if (x.tokens == 1 && !format.packed()) {
+      y[r - begin] = format.dot(w.tile(r), w.row_blocks(), x.x);
       continue;
     }
-    format.decode(w.row(r), blocks, scratch);
-    for (size_t t = 0; t < tokens; ++t) y[t * y_stride + r] = DotF32(scratch, x + t * w.cols, w.cols);
+    w.DecodeRow(r, row);
+    for (size_t t = 0; t < x.tokens; ++t) y[t * y_stride + r - begin] = DotF32(row, x.x + t * w.cols, w.cols);
   }
 }
 

@@ -7,10 +7,12 @@
 
 namespace thimble {
 
-void PortableMatmul(const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y, size_t y_stride,
-                    float* scratch);
+void PortableMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                    std::byte* scratch);
 void PortableRmsNorm(const float* x, const float* weight, size_t n, float epsilon, float* y);
 void PortableSwiglu(float* gate, const float* up, size_t n);
+void PortableSigmoidGate(float* x, const float* gate, size_t n);
+void PortableL2Norm(float* x, size_t n, float scale);
 void PortableConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, size_t taps,
                       float* tail);
 void PortableDeltaStep(const DeltaHead& head);

@@ -52,6 +52,11 @@ class Sampler {
   /// Never samples `token` (in [0, vocab)) from now on: for padding rows and unused ids.
   void Ban(Token token) { banned_[static_cast<size_t>(token) / 64] |= uint64_t{1} << (token % 64); }
 
+  bool banned(Token token) const { return (banned_[static_cast<size_t>(token) / 64] >> (token % 64) & 1) != 0; }
+
+  /// Whether Sample gives the largest logit that is not banned and changes none of them.
+  bool greedy() const { return options_.temperature == 0.0f && !penalises() && options_.logit_bias.empty(); }
+
   /// For a new conversation: forgets what was seen and begins the random numbers again. Banned tokens stay banned.
   void Reset();
 

@@ -7,16 +7,24 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "core/math.h"
 #include "core/sampler.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
 
-constexpr size_t kRowsPerTask = 32;       // matrix rows that one task multiplies
-constexpr size_t kChannelsPerTask = 128;  // convolution channels that one task filters
+// A task multiplies at least this many rows of a matrix, and of a long one a 256th: small enough that nobody waits long
+// for the last. A multiple of every format's tile_rows.
+constexpr size_t kRowsPerTask = 32;
+constexpr size_t kTasksPerMatrix = 256;
+
+size_t RowsPerTask(const Matrix& w) {
+  const size_t share = w.rows / kTasksPerMatrix;
+  return std::max<size_t>(1, share / kRowsPerTask) * kRowsPerTask;
+}
+size_t TaskCount(const Matrix& w) { return (w.rows + RowsPerTask(w) - 1) / RowsPerTask(w); }
 
 // Floats of one token inside a layer, for each kind of layer.
 size_t DeltaNetFloats(const Config& c) {
@@ -25,13 +33,21 @@ size_t DeltaNetFloats(const Config& c) {
 size_t AttentionFloatsPerToken(const Config& c) { return 3 * c.attention_dim() + 2 * c.kv_dim(); }
 size_t FeedForwardFloats(const Config& c) { return 2 * size_t{c.feed_forward_length}; }
 
-// Floats of one worker's scratch: the largest need of any kernel.
-size_t ScratchFloats(const Config& c) {
-  const size_t row = std::max<size_t>(std::max<size_t>(c.embedding_length, c.feed_forward_length),
-                                      std::max<size_t>(c.inner_size, c.attention_dim()));
-  const size_t chunk = DeltaChunkFloats(c.state_size, c.value_size());
-  const size_t attention = AttentionFloats(c.key_length, c.head_count / c.head_count_kv);
-  return std::max<size_t>(row, std::max<size_t>(chunk, attention));
+// Columns of the widest matrix.
+size_t WidestInput(const Config& c) {
+  return std::max<size_t>(std::max<size_t>(c.embedding_length, c.feed_forward_length),
+                          std::max<size_t>(c.inner_size, c.attention_dim()));
+}
+
+// Bytes of one worker's scratch: the largest need of any kernel.
+size_t ScratchBytes(const Config& c) {
+  const size_t chunk = sizeof(float) * DeltaChunkFloats(c.state_size, c.value_size());
+  const size_t attention = sizeof(float) * AttentionFloats(c.key_length, c.head_count / c.head_count_kv);
+  return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
+}
+
+size_t WorkerCount(const Backend& backend) {
+  return std::max<size_t>(backend.workers.count, backend.step_workers.count);
 }
 
 // Bytes of one head's row in the cache.
@@ -44,7 +60,8 @@ Error Check(const Config& config, const Limits& limits, const Backend& backend) 
   if (config.embedding_length == 0 || config.head_count_kv == 0 || config.time_step_rank == 0) {
     return {Status::kBadArgument, "the config is empty; io/load_qwen35 fills it"};
   }
-  if (backend.workers.count == 0) return {Status::kBadArgument, "there must be at least 1 worker"};
+  if (backend.workers.count == 0 || backend.step_workers.count == 0)
+    return {Status::kBadArgument, "there must be at least 1 worker"};
   if (limits.context == 0 || limits.context > INT32_MAX) {
     return {
         Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
@@ -62,15 +79,6 @@ void OpenGates(const DeltaNetWeights& w, size_t heads, float* beta, float* decay
   for (size_t h = 0; h < heads; ++h) {
     beta[h] = Sigmoid(beta[h]);
     decay[h] = w.ssm_a[h] * Softplus(decay[h] + w.ssm_dt[h]);
-  }
-}
-
-// One token's query heads, then its key heads, [2][heads][size]: to unit length, the queries times 1 / sqrt(size).
-void NormaliseHeads(float* x, size_t heads, size_t size) {
-  const float query_scale = 1.0f / std::sqrt(static_cast<float>(size));
-  for (size_t h = 0; h < 2 * heads; ++h, x += size) {
-    const float scale = (h < heads ? query_scale : 1.0f) / std::sqrt(DotF32(x, x, size) + kL2NormEpsilon);
-    for (size_t i = 0; i < size; ++i) x[i] *= scale;
   }
 }
 
@@ -100,15 +108,21 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
   plan.checkpoints = section();
 
-  s.scratch_floats_ = ScratchFloats(c);
+  const size_t widest = WidestInput(c);
+  s.scratch_bytes_ = (ScratchBytes(c) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
   s.logits_ = arena.Take<float>(c.vocab_size);
   s.residual_ = arena.Take<float>(batch, c.embedding_length);
   s.normed_ = arena.Take<float>(batch, c.embedding_length);
+  s.mixed_ = arena.Take<float>(batch, c.embedding_length);
   s.mixer_ = arena.Take<float>(
       batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
   s.cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
   s.frequencies_ = arena.Take<float>(c.rope.dimension_count / 2);
-  s.scratch_ = arena.Take<float>(backend.workers.count, s.scratch_floats_);
+  s.codes_ = arena.Take<int8_t>(batch, widest);
+  s.scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
+  s.sums_ = arena.Take<int32_t>(batch, widest / Activations::kBlock);
+  s.best_ = arena.Take<Candidate>(WorkerCount(backend));
+  s.scratch_ = arena.Take<std::byte>(WorkerCount(backend), s.scratch_bytes_);
   plan.work = section();
   return plan;
 }
@@ -182,23 +196,60 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
 
 std::span<float> Session::Logits() {
   const Weights& w = model_->weights;
-  if (!logits_valid_) Multiply(w.output, hidden_, 1, logits_);
+  if (!logits_valid_) Multiply(Head(), {{{&w.output, logits_}}});
   logits_valid_ = true;
   return {logits_, w.output.rows};
 }
 
 void Session::Scores(std::span<const Token> rows, float* out) {
   const Matrix& w = model_->weights.output;
+  const Activations x = Head();
+  const size_t tile = w.format->tile_rows;
+  float y[kMatmulTileRows];
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Matrix row{w.format, w.row(static_cast<size_t>(rows[i])), 1, w.cols};
-    backend_.kernels->matmul(row, 0, 1, hidden_, 1, out + i, 1, scratch_);
+    const size_t row = static_cast<size_t>(rows[i]);
+    const size_t begin = row / tile * tile;
+    backend_.kernels->matmul(w, begin, std::min<size_t>(begin + tile, w.rows), x, y, 0, scratch_);
+    out[i] = y[row - begin];
   }
+}
+
+Token Session::Best() {
+  const Matrix& w = model_->weights.output;
+  const Activations x = Head();
+  const size_t share = RowsPerTask(w);
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < WorkerCount(backend_); ++i) best_[i] = {kLowest, INT32_MAX};
+  ParallelFor(backend_.step_workers, TaskCount(w), [&](size_t i, size_t worker) {
+    float y[kRowsPerTask];
+    const size_t end = std::min<size_t>((i + 1) * share, w.rows);
+    for (size_t begin = i * share; begin < end; begin += kRowsPerTask) {
+      const size_t n = std::min<size_t>(kRowsPerTask, end - begin);
+      backend_.kernels->matmul(w, begin, begin + n, x, y, 0, Scratch(worker));
+      for (size_t r = 0; r < n; ++r) best_[worker].Meet(y[r], static_cast<Token>(begin + r));
+    }
+  });
+  Candidate best = best_[0];
+  for (size_t i = 1; i < WorkerCount(backend_); ++i) {
+    best.Meet(best_[i].token < 0 ? std::numeric_limits<float>::quiet_NaN() : best_[i].logit, best_[i].token);
+  }
+  Mark(Part::kHead);
+  return best.logit == kLowest ? Token{-1} : best.token;
+}
+
+Result<Token> Session::Choose(Sampler& sampler) {
+  if (sampler.greedy()) {
+    const Token best = Best();
+    if (best >= 0 && !sampler.banned(best)) return best;
+  }
+  const std::span<float> logits = Logits();
+  logits_valid_ = false;  // the sampler changes them
+  return sampler.Sample(logits);
 }
 
 Result<Token> Session::Next(Sampler& sampler) {
   if (room() == 0) return Full();
-  const Result<Token> token = sampler.Sample(Logits());
-  logits_valid_ = false;  // the sampler has changed them
+  const Result<Token> token = Choose(sampler);
   if (!token) return token;
   sampler.Accept(*token);
   RunBatch({&*token, 1}, nullptr, nullptr);
@@ -212,136 +263,195 @@ void Session::RunBatch(std::span<const Token> tokens, const Position* positions,
   const size_t width = c.embedding_length;
   logits_valid_ = false;
   for (size_t t = 0; t < n; ++t) {
-    w.token_embd.format->decode(w.token_embd.row(static_cast<size_t>(tokens[t])), w.token_embd.row_blocks(),
-                                residual_ + t * width);
+    w.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
     const int32_t next = static_cast<int32_t>(state_->next_position);
     const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
     RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + t * c.rope.dimension_count);
     const int32_t last = std::max({position.t, position.h, position.w});
     state_->next_position = std::max(state_->next_position, int64_t{last} + 1);
   }
+  std::memset(mixed_, 0, n * width * sizeof(float));
+  Mark(Part::kEmbedding);
   size_t recurrent = 0;
   size_t attention = 0;
   for (size_t i = 0; i < c.block_count; ++i) {
     const LayerWeights& layer = w.layers[i];
-    Normalise(layer.attn_norm, n);
     if (c.IsRecurrent(i)) {
-      RunDeltaNet(layer.deltanet, recurrent++, n);
+      RunDeltaNet(layer, recurrent++, n);
     } else {
-      RunAttention(layer.attention, attention++, n);
+      RunAttention(layer, attention++, n);
     }
-    AddToResidual(n);
-    Normalise(layer.post_attention_norm, n);
-    RunFeedForward(layer, n);
-    AddToResidual(n);
+    // Behind the last mixer nobody asks for any token but the last, unless for its logits.
+    const size_t first = i + 1 == c.block_count && logits == nullptr ? n - 1 : 0;
+    RunFeedForward(layer, first, n - first);
   }
   state_->length += n;
-  Normalise(w.output_norm, n);
-  std::memcpy(hidden_, normed_ + (n - 1) * width, width * sizeof(float));
-  if (logits != nullptr) Multiply(w.output, normed_, n, logits);
+  const size_t first = logits == nullptr ? n - 1 : 0;
+  const Activations x = Rounded(normed_, n - first, width);
+  Normalise(w.output_norm, first, x);
+  std::memcpy(hidden_, normed_ + (n - first - 1) * width, width * sizeof(float));
+  if (logits != nullptr) Multiply(x, {{{&w.output, logits}}});
+  Mark(Part::kHead);
 }
 
-// normed_ = RMSNorm(residual_)
-void Session::Normalise(const float* weight, size_t n) {
+void Session::Mark(Part part) {
+  if (backend_.mark != nullptr) backend_.mark(backend_.mark_context, part);
+}
+
+// x[n][cols] and where they are rounded to. The rounding itself is Round.
+Activations Session::Rounded(const float* x, size_t n, size_t cols) {
+  const bool rounds = backend_.kernels->quantise != nullptr && cols % Activations::kBlock == 0;
+  return {n, cols, x, rounds ? codes_ : nullptr, scales_, sums_};
+}
+
+void Session::Round(const Activations& x, size_t t) {
+  if (x.codes != nullptr) backend_.kernels->quantise(x, t);
+}
+
+// The last token's, rounded for the head.
+Activations Session::Head() {
+  const Activations x = Rounded(hidden_, 1, model_->config.embedding_length);
+  Round(x, 0);
+  return x;
+}
+
+// Adds what the last mixer or feed-forward network gave to the residual of x.tokens tokens from `first` on;
+// normed_ = RMSNorm of them.
+void Session::Normalise(const float* weight, size_t first, const Activations& x) {
   const size_t width = model_->config.embedding_length;
-  ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
-    backend_.kernels->rms_norm(residual_ + t * width, weight, width, model_->config.layer_norm_rms_epsilon,
-                               normed_ + t * width);
+  ParallelFor(WorkersFor(x.tokens), x.tokens, [&](size_t t, size_t) {
+    float* residual = residual_ + (first + t) * width;
+    const float* mixed = mixed_ + (first + t) * width;
+    for (size_t i = 0; i < width; ++i) residual[i] += mixed[i];
+    backend_.kernels->rms_norm(residual, weight, width, model_->config.layer_norm_rms_epsilon, normed_ + t * width);
+    Round(x, t);
   });
 }
 
-// y[n][w.rows] = x[n][w.cols] times the rows of w
-void Session::Multiply(const Matrix& w, const float* x, size_t n, float* y) {
-  const size_t tasks = (w.rows + kRowsPerTask - 1) / kRowsPerTask;
-  ParallelFor(backend_.workers, tasks, [&](size_t i, size_t worker) {
-    const size_t begin = i * kRowsPerTask;
-    backend_.kernels->matmul(w, begin, std::min<size_t>(begin + kRowsPerTask, w.rows), x, n, y, w.rows,
-                             scratch_ + worker * scratch_floats_);
+// y[tokens][w.rows] = x[tokens][w.cols] times the rows of w, for every product.
+void Session::Multiply(const Activations& x, Products products) {
+  size_t tasks = 0;
+  for (const Product& product : products) tasks += TaskCount(*product.w);
+  ParallelFor(WorkersFor(x.tokens), tasks, [&](size_t i, size_t worker) {
+    const Product* product = products.data();
+    for (; i >= TaskCount(*product->w); ++product) i -= TaskCount(*product->w);
+    const Matrix& w = *product->w;
+    const size_t begin = i * RowsPerTask(w);
+    const size_t end = std::min<size_t>(begin + RowsPerTask(w), w.rows);
+    backend_.kernels->matmul(w, begin, end, x, product->y + begin, w.rows, Scratch(worker));
   });
 }
 
-void Session::AddToResidual(size_t n) {
-  const size_t values = n * model_->config.embedding_length;
-  for (size_t i = 0; i < values; ++i) residual_[i] += normed_[i];
-}
-
-void Session::RunFeedForward(const LayerWeights& layer, size_t n) {
-  const size_t length = model_->config.feed_forward_length;
+void Session::RunFeedForward(const LayerWeights& layer, size_t first, size_t n) {
+  const Config& c = model_->config;
+  const size_t length = c.feed_forward_length;
   float* gate = mixer_;           // [n][length]
   float* up = gate + n * length;  // [n][length]
-  Multiply(layer.ffn_gate, normed_, n, gate);
-  Multiply(layer.ffn_up, normed_, n, up);
-  ParallelFor(backend_.workers, n,
-              [&](size_t t, size_t) { backend_.kernels->swiglu(gate + t * length, up + t * length, length); });
-  Multiply(layer.ffn_down, gate, n, normed_);
+  const Product in[] = {{&layer.ffn_gate, gate}, {&layer.ffn_up, up}};
+  const Activations x = Rounded(normed_, n, c.embedding_length);
+  Normalise(layer.post_attention_norm, first, x);
+  Multiply(x, in);
+
+  const Product out[] = {{&layer.ffn_down, mixed_ + first * c.embedding_length}};
+  const Activations hidden = Rounded(gate, n, length);
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) {
+    backend_.kernels->swiglu(gate + t * length, up + t * length, length);
+    Round(hidden, t);
+  });
+  Multiply(hidden, out);
+  Mark(Part::kFeedForward);
 }
 
-void Session::RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n) {
+void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
+  const Config& c = model_->config;
+  const DeltaNetWeights& w = layer.deltanet;
+  const size_t inner = c.inner_size;
+  const size_t hv = c.time_step_rank;
+  DeltaNetWork work;
+  work.tokens = n;
+  work.qkv = mixer_;                          // [n][channels]
+  work.z = work.qkv + n * c.conv_channels();  // [n][inner]
+  work.out = work.z + n * inner;              // [n][inner]
+  work.beta = work.out + n * inner;           // [n][hv]
+  work.decay = work.beta + n * hv;            // [n][hv], first alpha, then the logarithm of the decay
+  work.tail = conv_ + index * (c.conv_kernel - 1) * c.conv_channels();
+  work.state = delta_ + index * c.inner_size * c.state_size;
+  const Product in[] = {
+      {&w.attn_qkv, work.qkv}, {&w.attn_gate, work.z}, {&w.ssm_beta, work.beta}, {&w.ssm_alpha, work.decay}};
+  const Activations x = Rounded(normed_, n, c.embedding_length);
+  Normalise(layer.attn_norm, 0, x);
+  Multiply(x, in);
+  Mark(Part::kDeltaNetProjections);
+
+  for (size_t t = 0; t < n; ++t) OpenGates(w, hv, work.beta + t * hv, work.decay + t * hv);
+  ParallelFor(WorkersFor(n), c.group_count,
+              [&](size_t group, size_t worker) { RunDeltaGroup(w, work, group, Scratch(worker)); });
+  Mark(Part::kDeltaNet);
+
+  const Product out[] = {{&w.ssm_out, mixed_}};
+  const Activations gated = Rounded(work.z, n, inner);
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) { Round(gated, t); });
+  Multiply(gated, out);
+  Mark(Part::kDeltaNetProjections);
+}
+
+// One key head and the value heads that read it: convolution, norms, the delta rule, and the gated norm of what it
+// gives, which takes the place of the gate.
+void Session::RunDeltaGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group, std::byte* scratch) {
   const Config& c = model_->config;
   const Kernels& kernels = *backend_.kernels;
+  const size_t n = work.tokens;
   const size_t channels = c.conv_channels();
-  const size_t inner = c.inner_size;
   const size_t dk = c.state_size;
   const size_t dv = c.value_size();
   const size_t hk = c.group_count;
   const size_t hv = c.time_step_rank;
-  float* qkv = mixer_;            // [n][channels]
-  float* z = qkv + n * channels;  // [n][inner]
-  float* out = z + n * inner;     // [n][inner]
-  float* beta = out + n * inner;  // [n][hv]
-  float* decay = beta + n * hv;   // [n][hv], first alpha, then the logarithm of the decay
-  Multiply(w.attn_qkv, normed_, n, qkv);
-  Multiply(w.attn_gate, normed_, n, z);
-  Multiply(w.ssm_beta, normed_, n, beta);
-  Multiply(w.ssm_alpha, normed_, n, decay);
-
-  float* tail = conv_ + index * (c.conv_kernel - 1) * channels;
-  ParallelFor(backend_.workers, (channels + kChannelsPerTask - 1) / kChannelsPerTask, [&](size_t i, size_t) {
-    const size_t begin = i * kChannelsPerTask;
-    kernels.conv_silu(qkv, n, channels, begin, std::min<size_t>(begin + kChannelsPerTask, channels), w.ssm_conv1d,
-                      c.conv_kernel, tail);
-  });
-  ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
-    OpenGates(w, hv, beta + t * hv, decay + t * hv);
-    NormaliseHeads(qkv + t * channels, hk, dk);
-  });
-  ParallelFor(backend_.workers, hv, [&](size_t h, size_t worker) {
-    const float* k_head = qkv + (hk + h % hk) * dk;
+  const auto convolve = [&](size_t begin, size_t count) {
+    kernels.conv_silu(work.qkv, n, channels, begin, begin + count, w.ssm_conv1d, c.conv_kernel, work.tail);
+  };
+  convolve(group * dk, dk);
+  convolve((hk + group) * dk, dk);
+  for (size_t t = 0; t < n; ++t) {
+    float* heads = work.qkv + t * channels;
+    kernels.l2_norm(heads + group * dk, dk, 1.0f / std::sqrt(static_cast<float>(dk)));
+    kernels.l2_norm(heads + (hk + group) * dk, dk, 1.0f);
+  }
+  for (size_t h = group; h < hv; h += hk) {
+    convolve(2 * hk * dk + h * dv, dv);
     DeltaHead head{.tokens = n,
                    .key_size = dk,
                    .value_size = dv,
-                   .q = qkv + h % hk * dk,
-                   .k = k_head,
-                   .v = qkv + 2 * hk * dk + h * dv,
+                   .q = work.qkv + group * dk,
+                   .k = work.qkv + (hk + group) * dk,
+                   .v = work.qkv + 2 * hk * dk + h * dv,
                    .stride = channels,
-                   .log_decay = decay + h,
-                   .beta = beta + h,
+                   .log_decay = work.decay + h,
+                   .beta = work.beta + h,
                    .gate_stride = hv,
-                   .state = delta_ + (index * hv + h) * dv * dk,
-                   .out = out + h * dv,
-                   .out_stride = inner};
+                   .state = work.state + h * dv * dk,
+                   .out = work.out + h * dv,
+                   .out_stride = c.inner_size};
     for (size_t left = n; left > 0; left -= head.tokens) {
       if (left < kDeltaChunkMin) {
         head.tokens = left;
         kernels.delta_step(head);
       } else {
         head.tokens = std::min<size_t>(left, kDeltaChunk);
-        kernels.delta_chunk(head, scratch_ + worker * scratch_floats_);
+        kernels.delta_chunk(head, reinterpret_cast<float*>(scratch));
       }
       head.Advance(head.tokens);
     }
     for (size_t t = 0; t < n; ++t) {
-      float* o = out + t * inner + h * dv;
-      const float* gate = z + t * inner + h * dv;
+      float* o = work.out + t * c.inner_size + h * dv;
       kernels.rms_norm(o, w.ssm_norm, dv, c.layer_norm_rms_epsilon, o);
-      for (size_t j = 0; j < dv; ++j) o[j] *= Silu(gate[j]);
+      kernels.swiglu(work.z + t * c.inner_size + h * dv, o, dv);
     }
-  });
-  Multiply(w.ssm_out, out, n, normed_);
+  }
 }
 
-void Session::RunAttention(const AttentionWeights& w, size_t index, size_t n) {
+void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {
   const Config& c = model_->config;
+  const AttentionWeights& w = layer.attention;
   const Kernels& kernels = *backend_.kernels;
   const Format& format = FormatOf(limits_.kv);
   const size_t d = c.key_length;
@@ -353,27 +463,29 @@ void Session::RunAttention(const AttentionWeights& w, size_t index, size_t n) {
   float* k = q + n * 2 * width;     // [n][keys][d]
   float* v = k + n * c.kv_dim();    // [n][keys][d]
   float* out = v + n * c.kv_dim();  // [n][queries][d]
-  Multiply(w.attn_q, normed_, n, q);
-  Multiply(w.attn_k, normed_, n, k);
-  Multiply(w.attn_v, normed_, n, v);
+  const Product in[] = {{&w.attn_q, q}, {&w.attn_k, k}, {&w.attn_v, v}};
+  const Activations x = Rounded(normed_, n, c.embedding_length);
+  Normalise(layer.attn_norm, 0, x);
+  Multiply(x, in);
+  Mark(Part::kAttentionProjections);
 
   const size_t row_bytes = CacheRowBytes(c, limits_);
   const size_t token_bytes = keys * row_bytes;
   std::byte* k_cache = cache_ + index * 2 * limits_.context * token_bytes;
   std::byte* v_cache = k_cache + limits_.context * token_bytes;
   const size_t length = static_cast<size_t>(state_->length);
-  ParallelFor(backend_.workers, n, [&](size_t t, size_t) {
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) {
     const float* cos_sin = cos_sin_ + t * c.rope.dimension_count;
     for (size_t h = 0; h < queries + keys; ++h) {
-      float* x = h < queries ? q + (t * queries + h) * 2 * d : k + (t * keys + h - queries) * d;
-      kernels.rms_norm(x, h < queries ? w.attn_q_norm : w.attn_k_norm, d, c.layer_norm_rms_epsilon, x);
-      ApplyRope(c.rope, cos_sin, x);
+      float* head = h < queries ? q + (t * queries + h) * 2 * d : k + (t * keys + h - queries) * d;
+      kernels.rms_norm(head, h < queries ? w.attn_q_norm : w.attn_k_norm, d, c.layer_norm_rms_epsilon, head);
+      ApplyRope(c.rope, cos_sin, head);
     }
     const size_t blocks = c.kv_dim() / format.block_size;
     format.encode(k + t * c.kv_dim(), blocks, k_cache + (length + t) * token_bytes);
     format.encode(v + t * c.kv_dim(), blocks, v_cache + (length + t) * token_bytes);
   });
-  ParallelFor(backend_.workers, n * keys, [&](size_t i, size_t worker) {
+  ParallelFor(WorkersFor(n), n * keys, [&](size_t i, size_t worker) {
     const size_t t = i / keys;
     const size_t h = i % keys;
     const float* first = q + (t * queries + h * group) * 2 * d;
@@ -389,13 +501,16 @@ void Session::RunAttention(const AttentionWeights& w, size_t index, size_t n) {
                     .rows = length + t + 1,
                     .out = o,
                     .out_stride = d},
-                   scratch_ + worker * scratch_floats_);
-    for (size_t j = 0; j < group; ++j) {
-      const float* gate = first + j * 2 * d + d;
-      for (size_t e = 0; e < d; ++e) o[j * d + e] *= Sigmoid(gate[e]);
-    }
+                   reinterpret_cast<float*>(Scratch(worker)));
+    for (size_t j = 0; j < group; ++j) kernels.sigmoid_gate(o + j * d, first + j * 2 * d + d, d);
   });
-  Multiply(w.attn_output, out, n, normed_);
+  Mark(Part::kAttention);
+
+  const Product product[] = {{&w.attn_output, mixed_}};
+  const Activations gated = Rounded(out, n, width);
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) { Round(gated, t); });
+  Multiply(gated, product);
+  Mark(Part::kAttentionProjections);
 }
 
 }  // namespace thimble

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "core/arena.h"
@@ -58,6 +59,14 @@ class Session {
   /// The logits of some rows of the head only: out[i] for rows[i].
   void Scores(std::span<const Token> rows, float* out);
 
+  /// The token that `sampler` chooses to stand behind the last one; it is neither accepted nor fed. A sampler that only
+  /// wants the largest logit gets it without any being written. Errors: those of Sampler::Sample.
+  Result<Token> Choose(Sampler& sampler);
+
+  /// The token with the largest logit, of equals the lowest; -1 when one of them is NaN or plus infinity, or all
+  /// are minus infinity.
+  Token Best();
+
   /// One step of generation: draws the token behind the last one, tells `sampler`, and feeds it. Errors: those of
   /// Sampler::Sample, and kFull, before anything is drawn, when there is no room to feed it.
   Result<Token> Next(Sampler& sampler);
@@ -82,14 +91,50 @@ class Session {
   static SessionPlan Layout(const Config& config, const Limits& limits, const Backend& backend, Arena& arena,
                             Session* session);
 
+  struct Product {
+    const Matrix* w;
+    float* y;  // [tokens][w->rows]
+  };
+  using Products = std::span<const Product>;
+
+  // The best of some tokens. What is worse in whatever order they are looked at stays worse.
+  struct Candidate {
+    float logit;
+    Token token;  // -1: one of the logits was NaN or plus infinity
+    void Meet(float other, Token its) {
+      if (!(other <= std::numeric_limits<float>::max())) token = -1;
+      if (token < 0 || other < logit || (other == logit && its > token)) return;
+      logit = other;
+      token = its;
+    }
+  };
+
+  // The activations of one DeltaNet layer, and its part of the state.
+  struct DeltaNetWork {
+    size_t tokens;
+    float* qkv;    // [tokens][conv_channels]
+    float* z;      // [tokens][inner_size]
+    float* out;    // [tokens][inner_size]
+    float* beta;   // [tokens][Hv]
+    float* decay;  // [tokens][Hv], the logarithm
+    float* tail;
+    float* state;
+  };
+
   Error Full() const;
   void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
-  void RunDeltaNet(const DeltaNetWeights& w, size_t index, size_t n);
-  void RunAttention(const AttentionWeights& w, size_t index, size_t n);
-  void RunFeedForward(const LayerWeights& layer, size_t n);
-  void Normalise(const float* weight, size_t n);
-  void Multiply(const Matrix& w, const float* x, size_t n, float* y);
-  void AddToResidual(size_t n);
+  void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n);
+  void RunDeltaGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group, std::byte* scratch);
+  void RunAttention(const LayerWeights& layer, size_t index, size_t n);
+  void RunFeedForward(const LayerWeights& layer, size_t first, size_t n);
+  Activations Rounded(const float* x, size_t n, size_t cols);
+  Activations Head();
+  void Round(const Activations& x, size_t t);
+  void Normalise(const float* weight, size_t first, const Activations& x);
+  void Multiply(const Activations& x, Products products);
+  void Mark(Part part);
+  const Workers& WorkersFor(size_t tokens) const { return tokens == 1 ? backend_.step_workers : backend_.workers; }
+  std::byte* Scratch(size_t worker) { return scratch_ + worker * scratch_bytes_; }
 
   const Model* model_ = nullptr;
   Limits limits_;
@@ -108,12 +153,17 @@ class Session {
   // Work.
   float* logits_ = nullptr;       // [vocab_size]
   float* residual_ = nullptr;     // [batch][embedding_length]
-  float* normed_ = nullptr;       // [batch][embedding_length], the input of a mixer, then its output
+  float* normed_ = nullptr;       // [batch][embedding_length], the input of a mixer or feed-forward network
+  float* mixed_ = nullptr;        // [batch][embedding_length], its output, not yet added to the residual
   float* mixer_ = nullptr;        // the activations inside one layer: each Run function divides it
   float* cos_sin_ = nullptr;      // [batch][dimension_count / 2][2]
   float* frequencies_ = nullptr;  // [dimension_count / 2]
-  float* scratch_ = nullptr;      // [workers][scratch_floats_]
-  size_t scratch_floats_ = 0;
+  int8_t* codes_ = nullptr;       // of Activations, [batch][widest input]
+  float* scales_ = nullptr;       // [batch][widest input / kBlock]
+  int32_t* sums_ = nullptr;       // [batch][widest input / kBlock]
+  Candidate* best_ = nullptr;     // [workers]
+  std::byte* scratch_ = nullptr;  // [workers][scratch_bytes_]
+  size_t scratch_bytes_ = 0;
   float rope_scale_ = 1.0f;
 };
 

@@ -11,7 +11,8 @@
 
 namespace thimble {
 
-/// W[rows][cols], rows one after the other, each a whole number of blocks. GGUF's ne = {cols, rows}.
+/// W[rows][cols], each row a whole number of blocks. GGUF's ne = {cols, rows}. Rows stand one after the other; in a
+/// packed format tiles do, each of format->tile_rows rows.
 struct Matrix {
   const Format* format = nullptr;
   const std::byte* data = nullptr;
@@ -19,9 +20,20 @@ struct Matrix {
   size_t cols = 0;
 
   size_t row_blocks() const { return cols / format->block_size; }
-  size_t row_bytes() const { return row_blocks() * format->block_bytes; }
-  size_t bytes() const { return rows * row_bytes(); }
-  const std::byte* row(size_t r) const { return data + r * row_bytes(); }
+  size_t tile_bytes() const { return row_blocks() * format->block_bytes + format->tile_bytes; }
+  size_t bytes() const { return static_cast<size_t>(MatrixBytes(*format, rows, row_blocks())); }
+
+  /// The tile that begins with row r, a multiple of tile_rows; where nothing is packed, the row.
+  const std::byte* tile(size_t r) const { return data + r / format->tile_rows * tile_bytes(); }
+
+  /// x[cols] = the values of row r.
+  void DecodeRow(size_t r, float* x) const {
+    if (format->packed()) {
+      format->decode_row(tile(r), r % format->tile_rows, row_blocks(), x);
+    } else {
+      format->decode(tile(r), row_blocks(), x);
+    }
+  }
 };
 
 /// Gated full attention, blk.N.*

@@ -155,14 +155,12 @@ Work work;
 
 Backend CountingBackend(Kernels* kernels) {
   *kernels = kPortableKernels;
-  kernels->matmul = [](const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y,
-                       size_t y_stride, float* scratch) {
+  kernels->matmul = [](const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                       std::byte* scratch) {
     const Weights& weights = TestModel().weights;
-    if (w.data >= weights.output.data && w.data < weights.output.data + weights.output.bytes()) {
-      work.head_rows += end - begin;
-    }
-    if (w.data == weights.layers[0].ffn_down.data && begin == 0) work.tokens += tokens;
-    kPortableKernels.matmul(w, begin, end, x, tokens, y, y_stride, scratch);
+    if (w.data == weights.output.data) work.head_rows += end - begin;
+    if (w.data == weights.layers[0].ffn_down.data && begin == 0) work.tokens += x.tokens;
+    kPortableKernels.matmul(w, begin, end, x, y, y_stride, scratch);
   };
   Backend backend;
   backend.kernels = kernels;
@@ -310,24 +308,22 @@ TEST_CASE("a session that cannot score is told so and not changed") {
   shorter.Score(*session);  // its last tokens are not fed
 }
 
-constexpr Token kBroken = 40;
+constexpr size_t kBroken = 40;
 
 TEST_CASE("logits that are not numbers are told") {
   Kernels kernels = kPortableKernels;
-  kernels.matmul = [](const Matrix& w, size_t begin, size_t end, const float* x, size_t tokens, float* y,
-                      size_t y_stride, float* scratch) {
-    kPortableKernels.matmul(w, begin, end, x, tokens, y, y_stride, scratch);
-    const Matrix& head = TestModel().weights.output;
-    if (w.data < head.data || w.data >= head.data + head.bytes()) return;
-    const size_t row = kBroken - static_cast<size_t>(w.data - head.data) / head.row_bytes();  // of w
-    if (row >= begin && row < end) y[row] = std::numeric_limits<float>::quiet_NaN();
+  kernels.matmul = [](const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                      std::byte* scratch) {
+    kPortableKernels.matmul(w, begin, end, x, y, y_stride, scratch);
+    if (w.data != TestModel().weights.output.data) return;
+    if (kBroken >= begin && kBroken < end) y[kBroken - begin] = std::numeric_limits<float>::quiet_NaN();
   };
   Backend backend;
   backend.kernels = &kernels;
   HeapSession session(TestModel(), LimitsWith(1), backend);
   RequireOk(session->Feed(kPrompt));
   for (const std::vector<Tokens>& choices :
-       {std::vector<Tokens>{{kBroken}, {3}}, std::vector<Tokens>{{3, 4}, {3, 5}}}) {
+       {std::vector<Tokens>{{Token{kBroken}}, {3}}, std::vector<Tokens>{{3, 4}, {3, 5}}}) {
     BoundChoices bound(choices);
     std::vector<float> log_p(choices.size());
     CHECK(bound->Score(*session, log_p).status == Status::kBadFile);

@@ -313,13 +313,19 @@ TEST_CASE("a matrix product has the same bits for one token and for many, and fo
   const std::vector<float> w = random.Vector(kRows * kCols, -1, 1);
   const std::vector<float> x = random.Vector(kTokens * kCols, -1, 1);
   const Matrix matrix{&FormatOf(Type::kF32), reinterpret_cast<const std::byte*>(w.data()), kRows, kCols};
-  std::vector<float> scratch(kCols);
+  std::vector<std::byte> scratch(MatmulScratch(kCols));
   std::vector<float> together(kTokens * kRows);
-  kPortableKernels.matmul(matrix, 0, 4, x.data(), kTokens, together.data(), kRows, scratch.data());
-  kPortableKernels.matmul(matrix, 4, kRows, x.data(), kTokens, together.data(), kRows, scratch.data());
+  Activations inputs{};
+  inputs.tokens = kTokens;
+  inputs.cols = kCols;
+  inputs.x = x.data();
+  kPortableKernels.matmul(matrix, 0, 4, inputs, together.data(), kRows, scratch.data());
+  kPortableKernels.matmul(matrix, 4, kRows, inputs, together.data() + 4, kRows, scratch.data());
   for (size_t t = 0; t < kTokens; ++t) {
     std::vector<float> one(kRows);
-    kPortableKernels.matmul(matrix, 0, kRows, &x[t * kCols], 1, one.data(), kRows, scratch.data());
+    inputs.tokens = 1;
+    inputs.x = &x[t * kCols];
+    kPortableKernels.matmul(matrix, 0, kRows, inputs, one.data(), kRows, scratch.data());
     for (size_t r = 0; r < kRows; ++r) {
       CHECK(one[r] == together[t * kRows + r]);
       double sum = 0.0;
