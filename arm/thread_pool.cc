@@ -1,40 +1,261 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pthreadpool behind core's Workers. pthreadpool's own spinning of idle workers stays as it is: a decode step is
-// hundreds of short parallel loops, and sleeping between two of them would cost more than the loops.
+// A fork-join pool for hundreds of short loops per token. A loop ends when its tasks are done, not when every thread
+// has been heard: the caller never waits for a worker that has not begun. The one thing it must wait for is a task that
+// somebody has begun, and when that worker has lost its processor to another program, the caller gives it its own.
 #include "arm/thread_pool.h"
 
-#include <pthreadpool.h>
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
 
 namespace thimble {
 namespace {
 
-struct Job {
-  void (*task)(void* argument, size_t index, size_t worker);
-  void* argument;
-};
+constexpr int64_t kIdleSpin = 100'000;  // ns that a worker without work looks for the next loop before it sleeps
+constexpr int64_t kLate = 20'000;       // ns that the caller waits for the last tasks before it asks who is missing
+constexpr int kYields = 50;             // times that it asks before it sleeps in between
+constexpr size_t kCacheLine = 64;       // what two processors must not both write to lies this many bytes apart
 
-void RunTask(void* context, size_t worker, size_t index) {
-  const Job& job = *static_cast<const Job*>(context);
-  job.task(job.argument, index, worker);
+int64_t Nanoseconds(clockid_t clock) {
+  timespec time = {};
+  clock_gettime(clock, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-void Run(void* context, size_t tasks, void (*task)(void* argument, size_t index, size_t worker), void* argument) {
-  Job job = {task, argument};
-  pthreadpool_parallelize_1d_with_thread(static_cast<pthreadpool_t>(context), RunTask, &job, tasks, /*flags=*/0);
+int64_t Now() { return Nanoseconds(CLOCK_MONOTONIC); }
+
+cpu_set_t Only(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<size_t>(processor), &set);
+  return set;
 }
+
+constexpr uint64_t Generation(uint64_t state) { return state >> 32; }
+constexpr uint32_t Left(uint64_t state) { return static_cast<uint32_t>(state); }
 
 }  // namespace
 
-ThreadPool::ThreadPool(size_t threads) : pool_(threads == 1 ? nullptr : pthreadpool_create(threads)) {}
+struct alignas(kCacheLine) ThreadPool::Worker {
+  Pool* pool = nullptr;
+  size_t index = 0;
+  pthread_t thread = {};
+  clockid_t cpu_clock = {};          // runs while the thread does
+  int64_t cpu_time = -1;             // what cpu_clock showed when the caller last looked
+  std::atomic<bool> taking = false;  // may be inside a task
+  std::atomic<bool> moving = false;  // somebody is changing the thread's affinity
+  std::atomic<uint32_t> asleep = 0;  // 1: until somebody stores 0 and notifies
 
-ThreadPool::~ThreadPool() {
-  if (pool_ != nullptr) pthreadpool_destroy(pool_);
+  void Move(pthread_t self, const cpu_set_t& to);
+  bool LeaveCaller();
+  uint64_t NextLoop(uint64_t seen, int64_t deadline);
+};
+
+struct ThreadPool::Pool {
+  size_t count = 1;
+  Worker* workers = nullptr;  // [count]; the first one is the caller, and has no thread
+  std::atomic<bool> stop = false;
+
+  // The loop. Written by the caller while no task is left, so whoever takes a task with a compare-exchange of `state`
+  // has read the loop that the task belongs to.
+  std::atomic<void (*)(void*, size_t, size_t)> task = nullptr;
+  std::atomic<void*> argument = nullptr;
+  std::atomic<uint32_t> tasks = 0;
+  std::atomic<size_t> participants = 0;
+  std::atomic<int> caller_processor = -1;
+
+  alignas(kCacheLine) std::atomic<uint64_t> state = 0;  // number of the loop << 32 | tasks that nobody has taken
+  alignas(kCacheLine) std::atomic<uint32_t> done = 0;   // tasks of this loop
+
+  void Publish(uint32_t new_tasks);
+  bool TakeTasks(size_t worker);
+  void AwaitTasks();
+  void FetchWorkers();
+};
+
+/// Moves the worker's thread `self` to one of these processors at once. What it may use stays as it was.
+void ThreadPool::Worker::Move(pthread_t self, const cpu_set_t& to) {
+  if (moving.exchange(true, std::memory_order_acquire)) return;
+  cpu_set_t allowed;
+  if (pthread_getaffinity_np(self, sizeof allowed, &allowed) == 0 &&
+      pthread_setaffinity_np(self, sizeof to, &to) == 0) {
+    pthread_setaffinity_np(self, sizeof allowed, &allowed);
+  }
+  moving.store(false, std::memory_order_release);
 }
 
-Workers ThreadPool::workers() const {
-  if (pool_ == nullptr) return {};
-  return {pthreadpool_get_threads_count(pool_), pool_, Run};
+/// A worker that shares a processor with the caller only takes time away from it. The scheduler leaves both there for
+/// long, since the busy neighbour on the other processor counts as much as each of them. False if it must stay.
+bool ThreadPool::Worker::LeaveCaller() {
+  const int processor = pool->caller_processor.load(std::memory_order_relaxed);
+  if (processor < 0 || sched_getcpu() != processor) return true;
+  cpu_set_t others;
+  if (pthread_getaffinity_np(pthread_self(), sizeof others, &others) != 0) return false;
+  CPU_CLR(static_cast<size_t>(processor), &others);
+  if (CPU_COUNT(&others) == 0) return false;
+  Move(pthread_self(), others);
+  return true;
+}
+
+/// Returns the number of the next loop behind `seen`; looks for it until `deadline`, then sleeps.
+uint64_t ThreadPool::Worker::NextLoop(uint64_t seen, int64_t deadline) {
+  if (!LeaveCaller()) deadline = 0;
+  for (;;) {
+    uint64_t now = Generation(pool->state.load(std::memory_order_acquire));
+    if (now != seen) return now;
+    if (Now() < deadline) continue;
+    asleep.store(1);
+    now = Generation(pool->state.load());
+    if (now == seen) {
+      asleep.wait(1);
+      LeaveCaller();
+      return Generation(pool->state.load(std::memory_order_acquire));
+    }
+    asleep.store(0);
+    return now;
+  }
+}
+
+/// Begins a loop. Tasks are there to be taken when `state` says so; a worker is either awake and sees it, or has said
+/// that it is asleep before it looked at `state` for the last time.
+void ThreadPool::Pool::Publish(uint32_t new_tasks) {
+  state.store((Generation(state.load(std::memory_order_relaxed)) + 1) << 32 | new_tasks);
+  const size_t wanted = stop ? count : std::min<size_t>(participants.load(std::memory_order_relaxed), new_tasks);
+  for (size_t i = 1; i < wanted; ++i) {
+    if (workers[i].asleep.load() != 0) {
+      workers[i].asleep.store(0);
+      workers[i].asleep.notify_one();
+    }
+  }
+}
+
+/// False if the loop is not for this worker.
+bool ThreadPool::Pool::TakeTasks(size_t worker) {
+  uint64_t now = state.load(std::memory_order_acquire);
+  const uint64_t loop = Generation(now);
+  const auto function = task.load(std::memory_order_acquire);
+  void* const context = argument.load(std::memory_order_acquire);
+  const uint32_t end = tasks.load(std::memory_order_acquire);
+  if (worker >= participants.load(std::memory_order_acquire)) return false;
+  uint32_t taken = 0;
+  while (Left(now) != 0 && Generation(now) == loop) {
+    if (!state.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    function(context, end - Left(now), worker);
+    ++taken;
+    --now;
+  }
+  if (taken != 0) done.fetch_add(taken, std::memory_order_acq_rel);
+  return true;
+}
+
+/// Waits for the tasks that others have begun.
+void ThreadPool::Pool::AwaitTasks() {
+  const uint32_t all = tasks.load(std::memory_order_relaxed);
+  for (int asked = 0;; ++asked) {
+    const int64_t deadline = Now() + kLate;
+    do {
+      if (done.load(std::memory_order_acquire) == all) return;
+    } while (Now() < deadline);
+    FetchWorkers();
+    if (asked < kYields) {
+      sched_yield();
+    } else {  // a long task, or one that waits for a page of the file
+      const timespec moment = {0, kLate};
+      nanosleep(&moment, nullptr);
+    }
+  }
+}
+
+/// A worker whose CPU clock stands still inside a task has been put aside by the scheduler, for milliseconds. It gets
+/// this thread's processor for as long as its task needs.
+void ThreadPool::Pool::FetchWorkers() {
+  const int processor = sched_getcpu();
+  if (processor < 0) return;
+  for (size_t i = 1; i < participants.load(std::memory_order_relaxed); ++i) {
+    Worker& worker = workers[i];
+    if (!worker.taking.load(std::memory_order_relaxed)) continue;
+    const int64_t used = Nanoseconds(worker.cpu_clock);
+    if (used == worker.cpu_time) worker.Move(worker.thread, Only(processor));
+    worker.cpu_time = used;
+  }
+}
+
+void* ThreadPool::Work(void* argument) {
+  Worker& worker = *static_cast<Worker*>(argument);
+  Pool& pool = *worker.pool;
+  uint64_t loop = 0;
+  int64_t deadline = Now() + kIdleSpin;
+  for (;;) {
+    loop = worker.NextLoop(loop, deadline);
+    if (pool.stop) return nullptr;
+    worker.taking.store(true, std::memory_order_relaxed);
+    const bool wanted = pool.TakeTasks(worker.index);
+    worker.taking.store(false, std::memory_order_relaxed);
+    if (wanted) deadline = Now() + kIdleSpin;
+  }
+}
+
+void ThreadPool::Run(void* last_worker, size_t tasks, void (*task)(void*, size_t, size_t), void* argument) {
+  const Worker& last = *static_cast<Worker*>(last_worker);
+  Pool& pool = *last.pool;
+  pool.task.store(task, std::memory_order_release);
+  pool.argument.store(argument, std::memory_order_release);
+  pool.tasks.store(static_cast<uint32_t>(tasks), std::memory_order_release);
+  pool.participants.store(last.index + 1, std::memory_order_release);
+  pool.caller_processor.store(sched_getcpu(), std::memory_order_relaxed);
+  pool.done.store(0, std::memory_order_relaxed);
+  pool.Publish(static_cast<uint32_t>(tasks));
+  pool.TakeTasks(0);
+  pool.AwaitTasks();
+}
+
+ThreadPool::ThreadPool(size_t threads) {
+  if (threads == 0) {
+    cpu_set_t allowed;
+    threads = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? static_cast<size_t>(CPU_COUNT(&allowed)) : 1;
+  }
+  if (threads < 2) return;
+  Worker* const workers = new (std::nothrow) Worker[threads];
+  Pool* const pool = new (std::nothrow) Pool;
+  if (workers != nullptr && pool != nullptr) {
+    pool->workers = workers;
+    while (pool->count < threads) {
+      Worker& worker = workers[pool->count];
+      worker.pool = pool;
+      worker.index = pool->count;
+      if (pthread_create(&worker.thread, nullptr, Work, &worker) != 0) break;
+      pthread_getcpuclockid(worker.thread, &worker.cpu_clock);
+      ++pool->count;
+    }
+    if (pool->count > 1) {
+      pool_ = pool;
+      return;
+    }
+  }
+  delete pool;
+  delete[] workers;
+}
+
+ThreadPool::~ThreadPool() {
+  if (pool_ == nullptr) return;
+  pool_->stop = true;
+  pool_->Publish(0);
+  for (size_t i = 1; i < pool_->count; ++i) pthread_join(pool_->workers[i].thread, nullptr);
+  delete[] pool_->workers;
+  delete pool_;
+}
+
+size_t ThreadPool::threads() const { return pool_ == nullptr ? 1 : pool_->count; }
+
+Workers ThreadPool::workers(size_t at_most) const {
+  const size_t count = std::min(at_most, threads());
+  if (count < 2) return {};
+  return {count, &pool_->workers[count - 1], Run};
 }
 
 }  // namespace thimble

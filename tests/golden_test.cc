@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "arm/kernel_tables.h"
 #include "core/session.h"
 #include "tests/load_model.h"
 
@@ -116,17 +117,29 @@ Limits LimitsFor(size_t tokens, uint32_t batch, Type kv = Type::kF32) {
   return limits;
 }
 
+// The portable table and those of this architecture that this processor can run.
+std::vector<const Kernels*> Tables() {
+  std::vector<const Kernels*> tables = {&kPortableKernels};
+  const Cpu cpu = DescribeCpu();
+  for (const KernelTable& table : KernelTables()) {
+    if (cpu.*table.needs) tables.push_back(table.kernels);
+  }
+  return tables;
+}
+
 // The logits behind every token, fed in one call that runs in batches of limits.batch.
 std::vector<float> Logits(const Model& model, const Limits& limits, const std::vector<Token>& ids,
-                          const std::vector<Position>& positions = {}) {
-  HeapSession session(model, limits);
+                          const std::vector<Position>& positions = {}, const Kernels& kernels = kPortableKernels) {
+  Backend backend;
+  backend.kernels = &kernels;
+  HeapSession session(model, limits, backend);
   std::vector<float> logits(ids.size() * model.config.vocab_size);
   RequireOk(session->Feed(ids, logits, positions));
   return logits;
 }
 
 void Print(const std::string& what, const Distance& d) {
-  std::printf("%-22s KL %7.1e  difference: rms %7.1e, largest %7.1e  other argmax: %zu\n", what.c_str(), d.kl, d.rms,
+  std::printf("%-34s KL %7.1e  difference: rms %7.1e, largest %7.1e  other argmax: %zu\n", what.c_str(), d.kl, d.rms,
               d.largest, d.other_argmax);
 }
 
@@ -139,11 +152,14 @@ TEST_CASE("F32 and 16-bit models give Hugging Face's logits") {
     CAPTURE(name);
     const LoadedModel loaded(DataPath(name + ".gguf"));
     const std::vector<Token> ids = ReadRows(name + ".ids")[0];
-    const std::vector<float> ours = Logits(loaded.model(), LimitsFor(ids.size(), 64), ids);
-    const Distance d = Compare(ReadFloats(name + ".logits.f32"), ours, loaded.config().vocab_size);
-    Print(name, d);
-    CHECK(d.kl <= kSameArithmetic);
-    CHECK(d.other_argmax == 0);
+    for (const Kernels* kernels : Tables()) {
+      CAPTURE(kernels->name);
+      const std::vector<float> ours = Logits(loaded.model(), LimitsFor(ids.size(), 64), ids, {}, *kernels);
+      const Distance d = Compare(ReadFloats(name + ".logits.f32"), ours, loaded.config().vocab_size);
+      Print(name + ", " + kernels->name, d);
+      CHECK(d.kl <= kSameArithmetic);
+      CHECK(d.other_argmax == 0);
+    }
   }
 }
 
@@ -261,8 +277,9 @@ TEST_CASE("a half-precision cache costs no more than llama.cpp's") {
   }
 }
 
-// Weights are decoded exactly and multiplied in float32, where llama.cpp rounds the activations to 8 bits first. So the
-// divergence from the decoded weights in float32 stays below llama.cpp's on the same file, and below the F32 bound.
+// Portable: weights are decoded exactly and multiplied in float32, so the divergence from the decoded weights is that
+// of float32. Accelerated tables round activations to 8 bits: where llama.cpp does it in the same blocks of 32 (Q8_0,
+// Q4_0, IQ4_NL) ours is another draw of the same noise, hence the tenth; elsewhere its blocks are of 256.
 TEST_CASE("quantised models give the logits of their decoded weights") {
   const std::vector<Token> ids = ReadRows("quantised.ids")[0];
   const std::vector<Bound> files = ReadBounds("quantised.txt");
@@ -272,12 +289,19 @@ TEST_CASE("quantised models give the logits of their decoded weights") {
     CAPTURE(name);
     for (char& c : name) c = static_cast<char>(std::tolower(c));
     const LoadedModel loaded(DataPath(name + ".gguf"));
-    const std::vector<float> ours = Logits(loaded.model(), LimitsFor(ids.size(), 64), ids);
-    const Distance d = Compare(ReadFloats(name + ".logits.f32"), ours, loaded.config().vocab_size);
-    Print(llama.name, d);
-    CHECK(d.kl <= llama.kl);
-    CHECK(d.kl <= kSameArithmetic);
-    CHECK(d.other_argmax == 0);
+    for (const Kernels* kernels : Tables()) {
+      CAPTURE(kernels->name);
+      for (const uint32_t batch : {1u, 64u}) {
+        CAPTURE(batch);
+        const std::vector<float> ours = Logits(loaded.model(), LimitsFor(ids.size(), batch), ids, {}, *kernels);
+        const Distance d = Compare(ReadFloats(name + ".logits.f32"), ours, loaded.config().vocab_size);
+        Print(llama.name + ", " + kernels->name + ", batch " + std::to_string(batch), d);
+        CHECK(d.kl <= 1.1 * llama.kl);
+        if (kernels != &kPortableKernels) continue;
+        CHECK(d.kl <= kSameArithmetic);
+        CHECK(d.other_argmax == 0);
+      }
+    }
   }
 }
 

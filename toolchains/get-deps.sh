@@ -6,7 +6,7 @@
 # changes nothing outside build/. Packages come from the mirrors in the machine's own apt sources, signatures checked.
 set -eu
 suite=trixie
-packages="libxnnpack-dev libpthreadpool0 libpthreadpool-dev libcpuinfo0 libcpuinfo-dev doctest-dev libcli11-dev nlohmann-json3-dev"
+packages="libxnnpack-dev libcpuinfo0 libcpuinfo-dev doctest-dev libcli11-dev nlohmann-json3-dev libxxhash-dev"
 build=$(cd "$(dirname "$0")/.." && pwd)/build
 
 # Base addresses of the sources that hold this release of Debian itself, in either style of sources file.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What `cmake --install` adds to the libraries and headers: the files for find_package and pkg-config and, where the
-# dependencies are unpacked ones that no user of the package could find, the dependencies themselves in lib/thimble.
+# dependency is an unpacked one that no user of the package could find, that too, in lib/thimble.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/thimble)
 install(EXPORT thimble NAMESPACE thimble:: FILE thimbleTargets.cmake DESTINATION ${package_dir})
@@ -14,17 +14,12 @@ endif()
 
 install(FILES toolchains/dependencies.cmake DESTINATION ${package_dir})
 set(thimble_bundled_flags "")
-cmake_path(IS_PREFIX THIMBLE_DEPS ${THIMBLE_pthreadpool_LIBRARY} NORMALIZE bundled)
+cmake_path(IS_PREFIX THIMBLE_DEPS ${THIMBLE_cpuinfo_LIBRARY} NORMALIZE bundled)
 if(bundled)
   set(thimble_bundled_flags "-L\${libdir}/thimble -Wl,-rpath,\${libdir}/thimble")
-  foreach(library microkernels-prod pthreadpool cpuinfo)
-    set(file ${THIMBLE_${library}_LIBRARY})
-    file(REAL_PATH ${file} target)
-    install(FILES ${file} ${target} DESTINATION ${CMAKE_INSTALL_LIBDIR}/thimble)
-  endforeach()
-  foreach(package libxnnpack-dev libpthreadpool0 libcpuinfo0)
-    install(FILES ${THIMBLE_DEPS}/usr/share/doc/${package}/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR}/${package})
-  endforeach()
+  file(REAL_PATH ${THIMBLE_cpuinfo_LIBRARY} target)
+  install(FILES ${THIMBLE_cpuinfo_LIBRARY} ${target} DESTINATION ${CMAKE_INSTALL_LIBDIR}/thimble)
+  install(FILES ${THIMBLE_DEPS}/usr/share/doc/libcpuinfo0/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR}/libcpuinfo0)
 endif()
 
 cmake_path(SET thimble_relative_include ${THIMBLE_INCLUDE_DIR})

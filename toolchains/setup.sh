@@ -61,7 +61,7 @@ libraries() {
   arch=$(dpkg --print-architecture)
   [ -e "$here/../build/deps-$arch/packages" ] && { "$here/get-deps.sh" "$arch"; return; }
   packages=
-  for package in libxnnpack-dev libpthreadpool-dev libcpuinfo-dev doctest-dev libcli11-dev nlohmann-json3-dev; do
+  for package in libxnnpack-dev libcpuinfo-dev doctest-dev libcli11-dev nlohmann-json3-dev libxxhash-dev; do
     dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || packages="$packages $package"
   done
   [ -z "$packages" ] && new_enough "$(xnnpack_version)" && return

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The element-wise float kernels: norms, gates, the short convolution, and the rounding of activations to 8 bits.
+#pragma once
+
+#include "arm/float_kernels.h"
+#include "arm/float_vector.h"
+
+namespace thimble {
+
+/// Codes and sum of a block of activations; all zero and a scale of 0 or NaN where no code can tell the values: below
+/// kSmallest they are zero, infinite and NaN they must not become finite.
+template <class V>
+struct Rounding {
+  static constexpr float kSmallest = 0x1p-118f;  // 127 / kSmallest is finite, kSmallest / 127 has all its bits
+  static constexpr float kLargest = 3.40282347e38f;
+
+  float scale;
+  float inverse;
+  bool ordinary;
+
+  explicit Rounding(float magnitude)
+      : scale(magnitude * (1.0f / 127.0f)),
+        inverse(127.0f / magnitude),
+        ordinary(magnitude >= kSmallest && magnitude <= kLargest) {
+    if (!ordinary) scale = magnitude < kSmallest ? 0.0f : __builtin_nanf("");
+  }
+
+  int32_t Round(const float* x, int8_t* codes) const {
+    if (ordinary) return V::RoundBlock(x, inverse, codes);
+    for (size_t i = 0; i < Activations::kBlock; ++i) codes[i] = 0;
+    return 0;
+  }
+};
+
+template <class Isa>
+void FloatKernels<Isa>::Quantise(const Activations& a, size_t t) {
+  using V = Vector<Isa>;
+  const size_t blocks = a.cols / Activations::kBlock;
+  const float* x = a.x + t * a.cols;
+  int8_t* codes = a.codes + t * a.cols;
+  float* scales = a.scales + t * blocks;
+  int32_t* sums = a.sums + t * blocks;
+  for (size_t b = 0; b < blocks; ++b, x += Activations::kBlock, codes += Activations::kBlock) {
+    const Rounding<V> rounding(V::Magnitude(x));
+    scales[b] = rounding.scale;
+    sums[b] = rounding.Round(x, codes);
+  }
+}
+
+template <class Isa>
+void FloatKernels<Isa>::RmsNorm(const float* x, const float* weight, size_t n, float epsilon, float* y) {
+  using V = Vector<Isa>;
+  const float scale = 1.0f / __builtin_sqrtf(SquareSum<V>(x, n) / static_cast<float>(n) + epsilon);
+  const typename V::F scales = V::Set(scale);
+  Sweep<V, 2>(n,
+              [&](size_t i, auto part, auto) { part.Store(y + i, part.Load(x + i) * scales * part.Load(weight + i)); });
+}
+
+template <class Isa>
+void FloatKernels<Isa>::Swiglu(float* gate, const float* __restrict up, size_t n) {
+  using V = Vector<Isa>;
+  Sweep<V, 2>(n, [&](size_t i, auto part, auto) {
+    const typename V::F x = part.Load(gate + i);
+    part.Store(gate + i, x * Sigmoid<V>(x) * part.Load(up + i));
+  });
+}
+
+template <class Isa>
+void FloatKernels<Isa>::SigmoidGate(float* x, const float* __restrict gate, size_t n) {
+  using V = Vector<Isa>;
+  Sweep<V, 2>(
+      n, [&](size_t i, auto part, auto) { part.Store(x + i, part.Load(x + i) * Sigmoid<V>(part.Load(gate + i))); });
+}
+
+template <class Isa>
+void FloatKernels<Isa>::L2Norm(float* x, size_t n, float scale) {
+  using V = Vector<Isa>;
+  const typename V::F inverse = V::Set(scale / __builtin_sqrtf(SquareSum<V>(x, n) + kL2NormEpsilon));
+  Sweep<V, 2>(n, [&](size_t i, auto part, auto) { part.Store(x + i, part.Load(x + i) * inverse); });
+}
+
+/// The convolution of some channels, side by side in kVectors vectors, with kTaps taps.
+template <class V, size_t kVectors, size_t kTaps>
+struct ChannelGroup {
+  using F = typename V::F;
+  static constexpr size_t kChannels = kVectors * V::kWidth;
+  static constexpr size_t kHistory = kTaps - 1;
+
+  alignas(64) float tap[kTaps][kChannels];
+
+  // w is [count][kTaps].
+  ChannelGroup(size_t count, const float* w) {
+    size_t c = 0;
+    if constexpr (kTaps == 4) {
+      for (; c + 4 <= count; c += 4) {
+        const float* const rows[4] = {w + c * 4, w + c * 4 + 4, w + c * 4 + 8, w + c * 4 + 12};
+        V::Transpose(rows, 0, &tap[0][c], kChannels);
+      }
+    }
+    for (; c < count; ++c) {
+      for (size_t j = 0; j < kTaps; ++j) tap[j][c] = w[c * kTaps + j];
+    }
+  }
+
+  // Tokens go from the last to the first, so that each finds the inputs before it untouched.
+  template <class Access>
+  void Run(const Access& part, float* u, size_t tokens, size_t channels, float* tail) const {
+    const auto input = [&](size_t t) {  // kHistory before the first token
+      return t < kHistory ? tail + t * channels : u + (t - kHistory) * channels;
+    };
+    F last[kHistory][kVectors];
+    Unroll<kHistory>([&](auto j) {
+      const float* from = input(tokens + j);
+      Unroll<kVectors>([&](auto v) { last[j][v] = part.Load(from + v * V::kWidth); });
+    });
+    for (size_t t = tokens; t-- > 0;) {
+      float* to = u + t * channels;
+      F sum[kVectors];
+      Unroll<kVectors>(
+          [&](auto v) { sum[v] = part.Load(to + v * V::kWidth) * V::Load(&tap[kHistory][v * V::kWidth]); });
+      Unroll<kHistory>([&](auto j) {
+        const float* from = input(t + j);
+        Unroll<kVectors>([&](auto v) {
+          sum[v] = V::MulAdd(part.Load(from + v * V::kWidth), V::Load(&tap[j][v * V::kWidth]), sum[v]);
+        });
+      });
+      Unroll<kVectors>([&](auto v) { part.Store(to + v * V::kWidth, sum[v] * Sigmoid<V>(sum[v])); });
+    }
+    Unroll<kHistory>([&](auto j) {
+      Unroll<kVectors>([&](auto v) { part.Store(tail + j * channels + v * V::kWidth, last[j][v]); });
+    });
+  }
+};
+
+template <class V, size_t kTaps>
+void Convolve(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, float* tail) {
+  constexpr size_t kVectors = 16 / V::kWidth;  // a cache line of each token
+  size_t c = begin;
+  for (; c + 16 <= end; c += 16) {
+    const ChannelGroup<V, kVectors, kTaps> group(16, w + c * kTaps);
+    group.Run(WholeVector<V>{}, u + c, tokens, channels, tail + c);
+  }
+  for (; c < end; c += V::kWidth) {
+    const size_t count = end - c < V::kWidth ? end - c : V::kWidth;
+    const ChannelGroup<V, 1, kTaps> group(count, w + c * kTaps);
+    group.Run(PartVector<V>{count}, u + c, tokens, channels, tail + c);
+  }
+}
+
+template <class Isa>
+void FloatKernels<Isa>::ConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w,
+                                 size_t taps, float* tail) {
+  Unroll<Config::kMaxTaps - 1>([&](auto history) {
+    if (taps == history + 2) Convolve<Vector<Isa>, history + 2>(u, tokens, channels, begin, end, w, tail);
+  });
+}
+
+}  // namespace thimble
