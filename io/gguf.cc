@@ -97,7 +97,7 @@ struct Record {
   /// Bytes of its data, 0 when the type has no Format. The product is proven not to overflow.
   uint64_t bytes() const {
     const Format* format = FindFormat(type());
-    return format == nullptr ? 0 : ne(0) * ne(1) * ne(2) * ne(3) / format->block_size * format->block_bytes;
+    return format == nullptr ? 0 : MatrixBytes(*format, ne(1) * ne(2) * ne(3), ne(0) / format->block_size);
   }
 
   std::string_view name;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See pack_hash.h. The only file that sees xxHash, which is a header here: nothing to link, nothing to load.
+#include "io/pack_hash.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace thimble {
+namespace {
+
+XXH3_state_t* StateIn(std::byte* bytes) { return reinterpret_cast<XXH3_state_t*>(bytes); }
+const XXH3_state_t* StateIn(const std::byte* bytes) { return reinterpret_cast<const XXH3_state_t*>(bytes); }
+
+}  // namespace
+
+PackHash::PackHash() {
+  static_assert(sizeof(XXH3_state_t) <= sizeof state_ && alignof(XXH3_state_t) <= 64);
+  XXH3_INITSTATE(StateIn(state_));
+  XXH3_128bits_reset(StateIn(state_));
+}
+
+void PackHash::Add(std::span<const std::byte> bytes) {
+  XXH3_128bits_update(StateIn(state_), bytes.data(), bytes.size());
+}
+
+uint64_t PackHash::low64() const { return XXH3_128bits_digest(StateIn(state_)).low64; }
+
+std::array<char, 32> PackHash::hex() const {
+  const XXH128_hash_t hash = XXH3_128bits_digest(StateIn(state_));
+  std::array<char, 32> text;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const uint64_t half = i < 16 ? hash.high64 : hash.low64;
+    text[i] = "0123456789abcdef"[half >> (60 - 4 * (i % 16)) & 15];
+  }
+  return text;
+}
+
+uint64_t PackHashOf(std::span<const std::byte> bytes) { return XXH3_128bits(bytes.data(), bytes.size()).low64; }
+
+}  // namespace thimble
