@@ -12,6 +12,7 @@ namespace thimble::program {
 void AddRun(CLI::App& app, int& code);
 void AddClassify(CLI::App& app, int& code);
 void AddInspect(CLI::App& app, int& code);
+void AddPack(CLI::App& app, int& code);
 void AddBench(CLI::App& app, int& code);
 void AddTokenize(CLI::App& app, int& code);
 void AddDetokenize(CLI::App& app, int& code);

@@ -9,10 +9,14 @@
 #include <nlohmann/json.hpp>
 
 #include "arm/cpu.h"
+#include "arm/kernel_tables.h"
 #include "commands.h"
 #include "console.h"
 #include "io/chat.h"
 #include "io/load_qwen35.h"
+#include "io/mapped_file.h"
+#include "io/pack.h"
+#include "io/pack_file.h"
 #include "runtime.h"
 
 namespace thimble::program {
@@ -25,6 +29,7 @@ constexpr size_t kTextBytes = 4096;  // of the longest text that the plan of the
 struct InspectOptions : ModelOptions {
   bool tensors = false;
   bool json = false;
+  bool verify = false;
 };
 
 std::string Text(const Gguf& file, std::string_view key) {
@@ -73,6 +78,33 @@ std::map<std::string, TypeTotal> TypeTotals(const Gguf& file) {
   return totals;
 }
 
+// "blk.7.ffn_up.weight" is of the kind "ffn_up".
+std::string KindOf(std::string_view name) {
+  if (name.starts_with("blk.")) name = name.substr(std::min(name.find('.', 4) + 1, name.size()));
+  for (const std::string_view end : {".weight", ".bias"}) {
+    if (name.ends_with(end)) name.remove_suffix(end.size());
+  }
+  return std::string(name);
+}
+
+Json PackReport(const Gguf& file, const PackStamp& stamp) {
+  Json json;
+  json["layout"] = kPackLayout;
+  json["recipe"] = kPackRecipes[static_cast<size_t>(stamp.recipe)];
+  json["keep_exact"] = stamp.keep_exact;
+  json["source_bytes"] = stamp.source_bytes;
+  json["source_hash"] = stamp.source_hash;
+  if (!stamp.imatrix_hash.empty()) json["imatrix_hash"] = stamp.imatrix_hash;
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (tensor.dimensions < 2) continue;
+    Json& kind = json["kinds"][KindOf(tensor.name)][TypeName(tensor.type)];
+    if (kind.is_null()) kind = {{"tensors", 0}, {"bytes", 0}};
+    kind["tensors"] = kind["tensors"].get<size_t>() + 1;
+    kind["bytes"] = kind["bytes"].get<uint64_t>() + tensor.bytes;
+  }
+  return json;
+}
+
 Json Plan(const Runtime& runtime, const Limits& limits, const SessionPlan& plan, size_t vocabulary, uint64_t weights) {
   Json json;
   json["context"] = limits.context;
@@ -113,16 +145,33 @@ std::string Mebibytes(uint64_t bytes) {
 }
 
 // Names come from the file: whatever is in them stays on its line.
-std::string Shown(const Json& name) {
-  std::string text = name.get<std::string>();
+std::string Shown(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   return text;
 }
 
+void PrintPack(const Json& pack) {
+  std::printf("\npack, layout %s, recipe %s%s\n", pack["layout"].get<std::string>().c_str(),
+              pack["recipe"].get<std::string>().c_str(),
+              pack["keep_exact"].get<bool>() ? ", quantised tensors kept as they were" : "");
+  std::printf("  made from %s, XXH3 %s\n", Mebibytes(pack["source_bytes"]).c_str(),
+              pack["source_hash"].get<std::string>().c_str());
+  if (pack.contains("imatrix_hash")) {
+    std::printf("  importance matrix XXH3 %s\n", pack["imatrix_hash"].get<std::string>().c_str());
+  }
+  for (const auto& [kind, types] : pack["kinds"].items()) {
+    for (const auto& [type, total] : types.items()) {
+      std::printf("  %-18s %-10s %4zu %16s\n", Shown(kind).c_str(), type.c_str(), total["tensors"].get<size_t>(),
+                  Mebibytes(total["bytes"]).c_str());
+    }
+  }
+}
+
 void PrintModel(const Json& json) {
   const Json& a = json["architecture"];
-  std::printf("%s (%s)\n", Shown(a["name"]).c_str(), Shown(a["architecture"]).c_str());
+  std::printf("%s (%s)\n", Shown(a["name"].get<std::string>()).c_str(),
+              Shown(a["architecture"].get<std::string>()).c_str());
   for (const auto& [key, value] : a.items()) {
     if (key == "tied_head") {
       PrintRow("head", value.get<bool>() ? "tied" : "its own");
@@ -132,11 +181,12 @@ void PrintModel(const Json& json) {
   }
   std::printf("\ntensors\n");
   for (const auto& [type, total] : json["types"].items()) {
-    std::printf("  %-8s %6zu %21s\n", type.c_str(), total["tensors"].get<size_t>(), Mebibytes(total["bytes"]).c_str());
+    std::printf("  %-10s %4zu %21s\n", type.c_str(), total["tensors"].get<size_t>(), Mebibytes(total["bytes"]).c_str());
   }
+  if (json.contains("pack")) PrintPack(json["pack"]);
   for (const Json& tensor : json.value("tensors", Json::array())) {
     std::printf("  %-8s %-20s %s\n", tensor["type"].get<std::string>().c_str(), tensor["shape"].dump().c_str(),
-                Shown(tensor["name"]).c_str());
+                Shown(tensor["name"].get<std::string>()).c_str());
   }
 }
 
@@ -164,7 +214,51 @@ std::string TemplateName(const Gguf& file) {
   return chat->format == ChatFormat::kQwen35 ? "Qwen3.5" : "ChatML";
 }
 
-int Inspect(const InspectOptions& options) {
+// A model file by itself, before anything runs it.
+struct OpenFile {
+  MappedModel mapped;
+  Gguf file;
+  std::optional<PackStamp> stamp;
+
+  Error Open(const std::string& path) {
+    if (const Error error = mapped.Open(path.c_str()); !error.ok()) return error;
+    const Result<Gguf> proven = Gguf::Open(mapped.parts());
+    if (!proven) {
+      Error error = proven.error();
+      if (error.name.empty()) error.name = path;
+      return error;
+    }
+    file = *proven;
+    if (!IsPack(file)) return {};
+    const Result<PackStamp> read = ReadPackStamp(file, mapped.parts()[0]);
+    if (read) stamp = *read;
+    return read.error();
+  }
+};
+
+// All checksums of a pack.
+int Verify(const OpenFile& model, const InspectOptions& options) {
+  if (!model.stamp) return Fail("this is no pack, so there are no checksums to compare", options.model);
+  constexpr size_t kMegabyte = 1000000;
+  const size_t total = model.mapped.parts()[0].size() / kMegabyte;
+  Progress progress("verifying", "MB", total);
+  size_t index = 0;
+  uint64_t done = 0;
+  for (const GgufTensor& tensor : model.file.tensors()) {
+    if (Interrupted()) return Fail("interrupted", options.model);
+    if (const Error error = VerifyPackTensor(*model.stamp, tensor, index++); !error.ok()) return Fail(error);
+    ForgetPages({tensor.data, static_cast<size_t>(tensor.bytes)});
+    done += tensor.bytes;
+    progress.Show(done / kMegabyte);
+  }
+  const Error error = PrintLine("fine: the header and " + std::to_string(index) + " tensors are what was written");
+  return error.ok() ? kFine : Fail(error);
+}
+
+int Inspect(InspectOptions options) {
+  const auto model = std::make_unique<OpenFile>();  // errors view its names
+  if (const Error error = model->Open(options.model); !error.ok()) return Fail(error);
+  if (options.verify) return Verify(*model, options);
   Runtime runtime;
   if (const Error error = runtime.Open(options); !error.ok()) return Fail(error);
   const Result<Limits> limits = runtime.LimitsOf(options);
@@ -184,6 +278,7 @@ int Inspect(const InspectOptions& options) {
     json["types"][type] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
     weights += total.bytes;
   }
+  if (model->stamp) json["pack"] = PackReport(model->file, *model->stamp);
   if (options.tensors) {
     for (const GgufTensor& tensor : runtime.file().tensors()) {
       Json entry;
@@ -215,6 +310,7 @@ void AddInspect(CLI::App& app, int& code) {
   AddModel(*command, *options);
   AddLimits(*command, *options);
   command->add_flag("--tensors", options->tensors, "list every tensor");
+  command->add_flag("--verify", options->verify, "read a pack to its end and compare all checksums");
   command->add_flag("--json", options->json, "print one JSON object");
   command->callback([=, &code] { code = Inspect(*options); });
 }

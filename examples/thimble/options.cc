@@ -5,6 +5,9 @@
 
 #include <charconv>
 #include <cmath>
+#include <vector>
+
+#include "arm/kernel_tables.h"
 
 namespace thimble::program {
 namespace {
@@ -34,9 +37,19 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
   command.add_option("--threads", options.threads, "threads that compute (default: all cores, one for a tiny model)")
       ->option_text("N")
       ->check(Between(1, 256));
+  command
+      .add_option("--decode-threads", options.decode_threads,
+                  "of them, for one token at a time (default: as --threads, or as many as memory can feed)")
+      ->option_text("N")
+      ->check(Between(1, 256));
   command.add_option("--kv", options.kv, "numbers of the key/value cache (default: " + options.kv + ")")
       ->option_text("f16|f32")
       ->check(CLI::IsMember({"f16", "f32"}));
+  std::vector<std::string> names = {"auto", kPortableKernels.name};
+  for (const KernelTable& table : KernelTables()) names.emplace_back(table.kernels->name);
+  command.add_option("--backend", options.backend, "kernels that compute (default: the best for this processor)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember(names));
 }
 
 CLI::Validator Between(double low, double high) {

@@ -11,10 +11,12 @@ namespace thimble::program {
 
 struct ModelOptions {
   std::string model;
-  uint32_t context = 0;  // tokens; 0: the model's own, at most 4096
-  uint32_t batch = 64;   // tokens
-  uint32_t threads = 0;  // 0: all cores, one for a tiny model
+  uint32_t context = 0;         // tokens; 0: the model's own, at most 4096
+  uint32_t batch = 64;          // tokens
+  uint32_t threads = 0;         // 0: all cores, one for a tiny model
+  uint32_t decode_threads = 0;  // for one token at a time; 0: `threads`, or as many as memory can feed
   std::string kv = "f16";
+  std::string backend = "auto";  // or a table of arm/kernel_tables, or "portable"
 };
 
 void AddModel(CLI::App& command, ModelOptions& options);

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <thread>
 
+#include "arm/kernel_tables.h"
+#include "arm/probe.h"
 #include "console.h"
 #include "io/load_qwen35.h"
+#include "io/pack.h"
 
 namespace thimble::program {
 
@@ -20,7 +22,26 @@ size_t DefaultThreads(const Config& c) {
   const size_t layer =
       c.embedding_length * (3 * size_t{c.feed_forward_length} + c.conv_channels() + 2 * size_t{c.inner_size});
   const size_t worth = 1 + c.block_count * layer / kWeightsPerThread;
-  return std::min<size_t>(worth, std::max(1u, std::thread::hardware_concurrency()));
+  return worth == 1 ? 1 : std::min(worth, PrefillThreads());
+}
+
+// The kernels by their name, or the best for this processor.
+Result<const Kernels*> FindKernels(const std::string& name) {
+  const Cpu cpu = DescribeCpu();
+  const Kernels* kernels = name == "auto" ? &SelectKernels(cpu) : &kPortableKernels;
+  for (const KernelTable& table : KernelTables()) {
+    if (name != table.kernels->name) continue;
+    if (!(cpu.*table.needs)) {
+      return Error{Status::kUnsupported, "this processor cannot run these kernels", "--backend", table.kernels->name};
+    }
+    kernels = table.kernels;
+  }
+  if (!SelfCheck(*kernels)) {
+    return Error{Status::kUnsupported,
+                 "these kernels compute something else than they should here; --backend portable works", "--backend",
+                 kernels->name};
+  }
+  return kernels;
 }
 
 }  // namespace
@@ -45,12 +66,26 @@ Error Runtime::Open(const ModelOptions& options) {
     return error;
   }
   file_ = *file;
+  if (IsPack(file_)) {
+    const Result<PackStamp> stamp = ReadPackStamp(file_, mapped_.parts()[0]);
+    if (!stamp) return stamp.error();
+  }
   Arena measure;
   const Result<Model> model = LoadQwen35(file_, measure);
   if (!model) return model.error();
   model_ = *model;
+  const Result<const Kernels*> kernels = FindKernels(options.backend);
+  if (!kernels) return kernels.error();
+  backend_.kernels = *kernels;
   pool_.emplace(options.threads != 0 ? options.threads : DefaultThreads(model_.config));
   backend_.workers = pool_->workers();
+  size_t step = pool_->threads();
+  if (options.decode_threads != 0) {
+    step = options.decode_threads;
+  } else if (options.threads == 0 && step > 1) {
+    step = DecodeThreads(*pool_, mapped_.parts()[0]);
+  }
+  backend_.step_workers = pool_->workers(step);
   return {};
 }
 

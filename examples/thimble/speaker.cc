@@ -123,7 +123,7 @@ Error Speaker::Generate(const Emit& emit, Answer* answer) {
   matcher_.Reset();
   unfed_.clear();
   while (answer->stopped.empty() && failed.ok()) {
-    const Result<Token> token = sampler_.Sample(session.Logits());
+    const Result<Token> token = session.Choose(sampler_);
     if (!token) return token.error();
     if (IsEnd(*token)) {
       answer->stopped = "end";

@@ -354,6 +354,68 @@ TEST_CASE("JSON has the keys that scripts read") {
   CHECK(run["text"].is_string());
 }
 
+TEST_CASE("bench measures every combination from its depth, and the parts make the whole") {
+  const Words sizes = {"bench", kTied, "--pp", "4,8", "--tg", "3", "--depth", "0,6", "--reps", "2", "--ctx", "32"};
+  const auto with = [&](const Words& more) {
+    Words words = sizes;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const Json rows = RunFine(with({"--json"})).lines().at(0);
+  REQUIRE(rows.size() == 4);
+  for (size_t i = 0; i < 4; ++i) {
+    const Json& row = rows[i];
+    CHECK(row["prefill_tokens"] == (i < 2 ? 4 : 8));
+    CHECK(row["decode_tokens"] == 3);
+    CHECK(row["depth"] == (i % 2 == 0 ? 0 : 6));
+    CHECK(row["arena_bytes"] == rows[0]["arena_bytes"]);  // the state that is gone back to is not the session's
+    CHECK(row["rss_peak_mb"].get<double>() > 0);
+    for (const std::string what : {"prefill", "decode"}) {
+      double sum = 0;
+      for (const auto& [part, milliseconds] : row[what + "_ms_per_token"].items()) sum += milliseconds.get<double>();
+      const double whole = 1000 / row[what + "_tps"].get<double>();
+      CHECK(sum > 0.3 * whole);
+      CHECK(sum < 1.7 * whole);  // medians of two runs, of each part by itself
+    }
+  }
+  std::istringstream csv(RunFine(with({"--csv"})).out);
+  std::vector<size_t> commas;
+  for (std::string line; std::getline(csv, line);) {
+    commas.push_back(static_cast<size_t>(std::count(line.begin(), line.end(), ',')));
+  }
+  CHECK(commas == std::vector<size_t>(5, commas.at(0)));
+  CHECK(commas[0] > 20);
+  const std::string table = RunFine(sizes).out;
+  CHECK(std::count(table.begin(), table.end(), '\n') == 6);  // the kernels, the heads, four rows
+}
+
+TEST_CASE("bench leaves out what is not wanted, draws, and refuses what makes no sense") {
+  const Json prefill = RunFine({"bench", kTied, "--json", "--pp", "4", "--tg", "0"}).lines().at(0);
+  CHECK(prefill["prefill_tps"].get<double>() > 0);
+  for (const char* key : {"decode_tps", "weights_gbps", "read_fraction"}) CHECK(prefill[key].is_null());
+  CHECK(RunFine({"bench", kTied, "--pp", "0", "--tg", "2"}).out.find("\nprefill ") == std::string::npos);
+
+  const ScratchFile plot;
+  RunFine({"bench", kTied, "--pp", "4", "--tg", "2", "--depth", "0,5,9", "--reps", "1", "--plot", plot.path()});
+  const std::string svg = plot.bytes();
+  CHECK(svg.starts_with("<svg "));
+  CHECK(svg.ends_with("</svg>\n"));
+  size_t points = 0;
+  for (size_t at = svg.find("<circle"); at != std::string::npos; at = svg.find("<circle", at + 1)) ++points;
+  CHECK(points == 12);  // prefill and decode, anonymous and files, at three depths
+  CHECK(svg.find("nan") == std::string::npos);
+
+  CheckError({"bench", kTied, "--pp", "0", "--tg", "0"}, 2, "nothing to measure");
+  for (const char* list : {"", "x", "1,", ",1", "1;2", "-1", "9999999999"}) {
+    CheckError({"bench", kTied, "--depth", list}, 2, "--depth");
+  }
+  CheckError({"bench", kTied, "--json", "--csv"}, 2, "--csv");
+  CheckError({"bench", kTied, "--reps", "0"}, 2, "--reps");
+  CheckError({"bench", kTied, "--pp", "1,2", "--plot", plot.path()}, 2, "--plot");
+  CheckError({"bench", kTied, "--pp", "2", "--tg", "1", "--plot", "/nowhere/x.svg"}, 1, "/nowhere/x.svg: no such file");
+  CheckError({"bench", kTied, "--pp", "4", "--depth", "5", "--ctx", "8"}, 1, "--ctx to at least: 9");
+}
+
 TEST_CASE("inspect adds up") {
   for (const std::string& model : {kTied, kIntent, kModels + "split-00001-of-00003.gguf"}) {
     const Json small = RunFine({"inspect", model, "--json", "--ctx", "64", "--tensors"}).lines().at(0);
