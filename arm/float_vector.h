@@ -30,7 +30,7 @@ struct ElementBF16 {
 
 template <size_t kValue>
 struct Index {
-  constexpr operator size_t() const { return kValue; }
+  constexpr operator size_t() const { return kValue; }  // NOLINT(google-explicit-constructor): it stands for a number
 };
 
 /// body(Index<0>()), ..., body(Index<kCount - 1>()): a loop over registers.

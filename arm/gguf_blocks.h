@@ -104,13 +104,13 @@ struct BlocksQ3_K {
 
   template <size_t half>
   static void Codes(const typename S::Rows& w, typename S::Bytes (&c)[4]) {
-    constexpr int bit = 4 * half;
+    constexpr int kBit = 4 * half;
     const auto low = S::Load(w, offsetof(Block, qs) + 32 * half);
     const auto high = S::Load(w, offsetof(Block, hmask));
-    c[3] = S::template Merge<4>(S::template Field<6, 3>(low), S::template Shift<bit + 1>(high));
-    c[2] = S::template Merge<4>(S::template Field<4, 3>(low), S::template Shift<bit>(high));
-    c[1] = S::template Merge<4>(S::template Field<2, 3>(low), S::template Shift<bit - 1>(high));
-    c[0] = S::template Join<2, 7>(low, S::template Shift<bit>(high));
+    c[3] = S::template Merge<4>(S::template Field<6, 3>(low), S::template Shift<kBit + 1>(high));
+    c[2] = S::template Merge<4>(S::template Field<4, 3>(low), S::template Shift<kBit>(high));
+    c[1] = S::template Merge<4>(S::template Field<2, 3>(low), S::template Shift<kBit - 1>(high));
+    c[0] = S::template Join<2, 7>(low, S::template Shift<kBit>(high));
   }
   static void Scales(const typename S::Rows& w, typename S::Ints& even, typename S::Ints& odd) {
     S::ScalesQ3K(w, offsetof(Block, scales), even, odd);
@@ -146,14 +146,14 @@ struct BlocksQ5_K {
 
   template <size_t half>
   static void Codes(const typename S::Rows& w, typename S::Bytes (&c)[4]) {
-    constexpr int bit = 4 * half;
+    constexpr int kBit = 4 * half;
     const auto high = S::Load(w, offsetof(Block, qh));
     const auto first = S::Load(w, offsetof(Block, qs) + 64 * half);
     const auto second = S::Load(w, offsetof(Block, qs) + 64 * half + 32);
-    c[1] = S::template Merge<16>(S::template Field<4, 15>(first), S::template Shift<bit - 3>(high));
-    c[0] = S::template Join<4, 31>(first, S::template Shift<bit>(high));
-    c[3] = S::template Merge<16>(S::template Field<4, 15>(second), S::template Shift<bit - 1>(high));
-    c[2] = S::template Merge<16>(S::template Field<0, 15>(second), S::template Shift<bit - 2>(high));
+    c[1] = S::template Merge<16>(S::template Field<4, 15>(first), S::template Shift<kBit - 3>(high));
+    c[0] = S::template Join<4, 31>(first, S::template Shift<kBit>(high));
+    c[3] = S::template Merge<16>(S::template Field<4, 15>(second), S::template Shift<kBit - 1>(high));
+    c[2] = S::template Merge<16>(S::template Field<0, 15>(second), S::template Shift<kBit - 2>(high));
   }
   static void Scales(const typename S::Rows& w, typename S::Ints& scale, typename S::Ints& minimum) {
     S::ScalesQ4K(w, offsetof(Block, scales), scale, minimum);

@@ -6,13 +6,13 @@
 
 #include <cpuinfo.h>
 #include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 
 namespace thimble {
 namespace {

@@ -13,8 +13,6 @@
 namespace thimble {
 namespace {
 
-using namespace pack_keys;
-
 constexpr const char* kChanged =
     "this pack was changed, or its writing was cut off; make it again with: thimble pack SOURCE -o THIS";
 
@@ -37,17 +35,17 @@ bool IsHash(std::string_view text) {
 
 /// The header is the one that was written: everything before the data of the first tensor, which a pack has at 0.
 Error CheckHeader(const Gguf& file, std::span<const std::byte> bytes, PackStamp& stamp) {
-  const std::optional<GgufValue> hash = file.Find(kHeaderHash);
+  const std::optional<GgufValue> hash = file.Find(pack_keys::kHeaderHash);
   if (!hash || hash->type != GgufType::kU64 || file.tensor_count() == 0)
-    return {Status::kBadFile, kChanged, kHeaderHash};
+    return {Status::kBadFile, kChanged, pack_keys::kHeaderHash};
   stamp.header_bytes = static_cast<uint64_t>((*file.tensors().begin()).data - bytes.data());
-  if (stamp.header_bytes > bytes.size()) return {Status::kBadFile, kChanged, kHeaderHash};
+  if (stamp.header_bytes > bytes.size()) return {Status::kBadFile, kChanged, pack_keys::kHeaderHash};
   const auto at = static_cast<size_t>(hash->data - bytes.data());
   uint64_t announced;
   std::memcpy(&announced, hash->data, sizeof announced);
   const std::span<const std::byte> header(bytes.data(), static_cast<size_t>(stamp.header_bytes));
   if (at + sizeof announced > header.size() || PackHeaderHash(header, at) != announced) {
-    return {Status::kBadFile, kChanged, kHeaderHash};
+    return {Status::kBadFile, kChanged, pack_keys::kHeaderHash};
   }
   return {};
 }
@@ -58,24 +56,26 @@ Error ReadFields(const Gguf& file, PackStamp& stamp) {
       "this pack has a layout or recipe that is not known here; make it again with: thimble pack SOURCE -o THIS";
   constexpr const char* kImpossible =
       "the stamp of this pack makes no sense; make it again with: thimble pack SOURCE -o THIS";
-  const std::string_view layout = TextOf(file, kLayout), recipe = TextOf(file, kRecipe);
-  if (layout != kPackLayout) return {Status::kUnsupported, kUnknown, kLayout, layout};
+  const std::string_view layout = TextOf(file, pack_keys::kLayout), recipe = TextOf(file, pack_keys::kRecipe);
+  if (layout != kPackLayout) return {Status::kUnsupported, kUnknown, pack_keys::kLayout, layout};
   size_t r = 0;
   while (r < std::size(kPackRecipes) && kPackRecipes[r] != recipe) ++r;
-  if (r == std::size(kPackRecipes)) return {Status::kUnsupported, kUnknown, kRecipe, recipe};
+  if (r == std::size(kPackRecipes)) return {Status::kUnsupported, kUnknown, pack_keys::kRecipe, recipe};
   stamp.recipe = static_cast<PackRecipe>(r);
 
-  const std::optional<GgufValue> keep = file.Find(kKeepExact), source_bytes = file.Find(kSourceBytes),
-                                 hashes = file.Find(kTensorHashes);
-  stamp.source_hash = TextOf(file, kSourceHash);
-  stamp.imatrix_hash = TextOf(file, kImatrixHash);
-  if (!keep || !keep->AsBool()) return {Status::kBadFile, kImpossible, kKeepExact};
-  if (!source_bytes || !source_bytes->AsUnsigned()) return {Status::kBadFile, kImpossible, kSourceBytes};
-  if (!IsHash(stamp.source_hash)) return {Status::kBadFile, kImpossible, kSourceHash};
-  if (!stamp.imatrix_hash.empty() && !IsHash(stamp.imatrix_hash)) return {Status::kBadFile, kImpossible, kImatrixHash};
+  const std::optional<GgufValue> keep = file.Find(pack_keys::kKeepExact),
+                                 source_bytes = file.Find(pack_keys::kSourceBytes),
+                                 hashes = file.Find(pack_keys::kTensorHashes);
+  stamp.source_hash = TextOf(file, pack_keys::kSourceHash);
+  stamp.imatrix_hash = TextOf(file, pack_keys::kImatrixHash);
+  if (!keep || !keep->AsBool()) return {Status::kBadFile, kImpossible, pack_keys::kKeepExact};
+  if (!source_bytes || !source_bytes->AsUnsigned()) return {Status::kBadFile, kImpossible, pack_keys::kSourceBytes};
+  if (!IsHash(stamp.source_hash)) return {Status::kBadFile, kImpossible, pack_keys::kSourceHash};
+  if (!stamp.imatrix_hash.empty() && !IsHash(stamp.imatrix_hash))
+    return {Status::kBadFile, kImpossible, pack_keys::kImatrixHash};
   if (!hashes || hashes->type != GgufType::kArray || hashes->element != GgufType::kU64 ||
       hashes->count != file.tensor_count()) {
-    return {Status::kBadFile, kImpossible, kTensorHashes};
+    return {Status::kBadFile, kImpossible, pack_keys::kTensorHashes};
   }
   stamp.keep_exact = *keep->AsBool();
   stamp.source_bytes = *source_bytes->AsUnsigned();
@@ -86,7 +86,7 @@ Error ReadFields(const Gguf& file, PackStamp& stamp) {
 }  // namespace
 
 bool IsPack(const Gguf& file) {
-  if (file.Find(kVersion) || file.Find(kHeaderHash)) return true;
+  if (file.Find(pack_keys::kVersion) || file.Find(pack_keys::kHeaderHash)) return true;
   for (const GgufTensor& tensor : file.tensors()) {
     if (IsPacked(tensor.type)) return true;
   }
@@ -94,16 +94,17 @@ bool IsPack(const Gguf& file) {
 }
 
 Result<PackStamp> ReadPackStamp(const Gguf& file, std::span<const std::byte> bytes) {
-  const std::optional<GgufValue> version = file.Find(kVersion);
+  const std::optional<GgufValue> version = file.Find(pack_keys::kVersion);
   if (!version) {
     return Error{IsPack(file) ? Status::kBadFile : Status::kNotFound,
-                 "this file has no stamp, so it is no pack; make one with: thimble pack SOURCE -o PACK", kVersion};
+                 "this file has no stamp, so it is no pack; make one with: thimble pack SOURCE -o PACK",
+                 pack_keys::kVersion};
   }
-  if (version->type != GgufType::kU32) return Error{Status::kBadFile, kChanged, kVersion};
+  if (version->type != GgufType::kU32) return Error{Status::kBadFile, kChanged, pack_keys::kVersion};
   if (version->AsUnsigned() != PackStamp::kVersion) {
     return Error{Status::kUnsupported,
                  "this pack was made by another version of thimble; make it again with: thimble pack SOURCE -o THIS",
-                 kVersion,
+                 pack_keys::kVersion,
                  {},
                  *version->AsUnsigned()};
   }

@@ -104,10 +104,11 @@ Error PackFile::Commit() {
 }
 
 void ForgetPages(std::span<const std::byte> mapped) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(mapped.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(mapped.data() + mapped.size()) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t before = (page - reinterpret_cast<uintptr_t>(mapped.data()) % page) % page;  // the first whole page
+  if (mapped.size() < before + page) return;
+  auto* first = const_cast<std::byte*>(mapped.data()) + before;
+  madvise(first, (mapped.size() - before) / page * page, MADV_DONTNEED);
 }
 
 }  // namespace thimble

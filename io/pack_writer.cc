@@ -186,9 +186,8 @@ Error PackWriter::Bind(const PackOrder& order, size_t workers, Arena& arena) {
 }
 
 uint64_t PackWriter::WriteHeader(std::span<std::byte> out) {
-  using namespace pack_keys;
   const Gguf& source = *order_->source;
-  size_t values = kCount + 1;
+  size_t values = pack_keys::kCount + 1;
   for (const GgufValue& value : source.values()) values += IsOfLayout(value.key) ? 0 : 1;
 
   GgufHeaderWriter writer(out);
@@ -202,15 +201,15 @@ uint64_t PackWriter::WriteHeader(std::span<std::byte> out) {
   const auto imatrix_hex = imatrix_hash.hex();
   const size_t imatrix_digits = order_->imatrix == nullptr ? 0 : imatrix_hex.size();
   writer.U32("general.alignment", kAlignment);
-  writer.U32(kVersion, PackStamp::kVersion);
-  writer.String(kLayout, kPackLayout);
-  writer.String(kRecipe, kPackRecipes[static_cast<size_t>(order_->recipe)]);
-  writer.Bool(kKeepExact, order_->keep_exact);
-  writer.U64(kSourceBytes, source_bytes_);
-  writer.String(kSourceHash, {source_hash.data(), source_hash.size()});
-  writer.String(kImatrixHash, {imatrix_hex.data(), imatrix_digits});
-  writer.U64Array(kTensorHashes, tensor_hashes_, static_cast<size_t>(source.tensor_count()));
-  writer.U64(kHeaderHash, 0);
+  writer.U32(pack_keys::kVersion, PackStamp::kVersion);
+  writer.String(pack_keys::kLayout, kPackLayout);
+  writer.String(pack_keys::kRecipe, kPackRecipes[static_cast<size_t>(order_->recipe)]);
+  writer.Bool(pack_keys::kKeepExact, order_->keep_exact);
+  writer.U64(pack_keys::kSourceBytes, source_bytes_);
+  writer.String(pack_keys::kSourceHash, {source_hash.data(), source_hash.size()});
+  writer.String(pack_keys::kImatrixHash, {imatrix_hex.data(), imatrix_digits});
+  writer.U64Array(pack_keys::kTensorHashes, tensor_hashes_, static_cast<size_t>(source.tensor_count()));
+  writer.U64(pack_keys::kHeaderHash, 0);
   hash_at_ = writer.size() - sizeof(uint64_t);
 
   uint64_t offset = 0;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -365,7 +366,7 @@ TEST_CASE("calibration divides by the content-free probabilities") {
 
 TEST_CASE("the k best, of equals the first") {
   std::mt19937 random(4);
-  for (const size_t n : {1u, 2u, 5u, 40u}) {
+  for (const size_t n : std::initializer_list<size_t>{1u, 2u, 5u, 40u}) {
     for (size_t k = 0; k <= n; ++k) {
       std::vector<float> p(n);
       for (float& x : p) x = static_cast<float>(random() % 7);

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <random>
@@ -110,7 +111,7 @@ TEST_CASE("dot has the bits of decode followed by DotF32") {
 TEST_CASE("Lanes adds in its one order, whole or in pieces") {
   const std::vector<float> a = RandomFloats(1000, 1);
   const std::vector<float> b = RandomFloats(1000, 2);
-  for (const size_t n : {0u, 1u, 7u, 15u, 16u, 17u, 32u, 100u, 1000u}) {
+  for (const size_t n : std::initializer_list<size_t>{0u, 1u, 7u, 15u, 16u, 17u, 32u, 100u, 1000u}) {
     CAPTURE(n);
     float sum[16] = {};
     double exact = 0;

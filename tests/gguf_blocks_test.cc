@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -255,10 +256,10 @@ TEST_CASE("formats without code of their own are not found") {
 TEST_CASE("dot: any number of rows and blocks") {
   Random random;
   ForAll([&random](const Isa& isa, Type type) {
-    for (const size_t blocks : {1, 2, 3, 7, 8, 9, 16, 31}) {
+    for (const size_t blocks : std::initializer_list<size_t>{1, 2, 3, 7, 8, 9, 16, 31}) {
       const Weights w = RandomWeights(type, 7, blocks, kUsual, random);
       Token token(w.cols, 127, 0.01f, random);
-      for (const size_t begin : {0, 1, 2}) {
+      for (const size_t begin : std::initializer_list<size_t>{0, 1, 2}) {
         for (size_t end = begin; end <= w.rows; ++end) CheckDot(isa, w, begin, end, token);
       }
     }
@@ -308,7 +309,7 @@ TEST_CASE("dot: the largest sums, one sign throughout") {
 TEST_CASE("unpack: scale times code minus minimum is the value") {
   Random random;
   ForAll([&random](const Isa& isa, Type type) {
-    for (const size_t blocks : {1, 3, 8, 13, 16}) {
+    for (const size_t blocks : std::initializer_list<size_t>{1, 3, 8, 13, 16}) {
       const Weights w = RandomWeights(type, 3, blocks, kUsual, random);
       for (size_t r = 0; r < 3; ++r) CheckUnpack(isa, w, r);
     }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -215,7 +216,7 @@ TEST_CASE("gguf: header refusals") {
     CHECK(Refused(bytes).status == Status::kUnsupported);
   }
   CHECK(Refused(bytes).text.find("big endian") != std::string::npos);
-  for (const size_t field : {8u, 16u}) {
+  for (const size_t field : std::initializer_list<size_t>{8u, 16u}) {
     bytes = good;
     Patch<uint64_t>(bytes, field, uint64_t{1} << 60);
     CHECK(Refused(bytes).status == Status::kBadFile);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <random>
 #include <string>
@@ -210,7 +211,7 @@ TEST_CASE("packed matrices: extreme numbers") {
         CAPTURE(what);
         Random random(1);
         const Weights w = Packed(type, numbers, 20, 96, random);
-        for (const size_t tokens : {1, 2, 5}) {
+        for (const size_t tokens : std::initializer_list<size_t>{1, 2, 5}) {
           Rounded x(numbers, tokens, 96, random);
           Check(*kernels, w.matrix, 0, 20, x);
         }
@@ -231,14 +232,14 @@ TEST_CASE("packed matrices: all sizes") {
           Check(*kernels, w.matrix, 0, rows, x);
         }
       }
-      for (const size_t tokens : {1, 2, 3, 4, 5, 7, 31, 33, 64}) {
+      for (const size_t tokens : std::initializer_list<size_t>{1, 2, 3, 4, 5, 7, 31, 33, 64}) {
         const Weights w = Packed(type, kNumbers[0], 37, 160, random);
         Rounded x(kNumbers[0], tokens, 160, random);
         Check(*kernels, w.matrix, 0, 37, x);
         Check(*kernels, w.matrix, 16, 37, x);
         Check(*kernels, w.matrix, 16, 32, x);
       }
-      for (const size_t tokens : {1, 4}) {
+      for (const size_t tokens : std::initializer_list<size_t>{1, 4}) {
         const Weights w = Packed(type, kNumbers[0], 19, 18432, random);
         Rounded x(kNumbers[0], tokens, 18432, random);
         Check(*kernels, w.matrix, 0, 19, x);
@@ -254,7 +255,7 @@ TEST_CASE("matrices of a GGUF") {
     for (const Type type : kTypes) {
       Random random(3);
       const Weights w = OfBlocks(FormatOf(type), 37, 768, random);
-      for (const size_t tokens : {1, 3, 4, 5, 31}) {
+      for (const size_t tokens : std::initializer_list<size_t>{1, 3, 4, 5, 31}) {
         Rounded x(kNumbers[0], tokens, 768, random);
         Check(*kernels, w.matrix, 0, 37, x);
         Check(*kernels, w.matrix, 16, 37, x);

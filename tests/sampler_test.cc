@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <random>
@@ -332,7 +333,7 @@ TEST_CASE("banned tokens are never sampled") {
 TEST_CASE("logits that are not numbers are told, not sampled") {
   for (const float temperature : {0.0f, 1.0f}) {
     for (const float broken : {std::numeric_limits<float>::quiet_NaN(), kInfinity}) {
-      for (const size_t at : {0u, 1u, 4u}) {
+      for (const size_t at : std::initializer_list<size_t>{0u, 1u, 4u}) {
         BoundSampler bound({.temperature = temperature, .top_k = 2}, 5);
         std::vector<float> logits = {1, 2, 3, 4, 5};
         logits[at] = broken;

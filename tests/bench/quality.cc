@@ -143,7 +143,7 @@ struct Distance {
 };
 
 double LogSum(const float* x, size_t n) {
-  const double top = *std::max_element(x, x + n);
+  const double top = static_cast<double>(*std::max_element(x, x + n));
   double sum = 0.0;
   for (size_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - top);
   return top + std::log(sum);

@@ -130,8 +130,8 @@ TEST_CASE("importance matrices are used, and what does not fit is told") {
     CHECK(made.err == "thimble: matrices that the importance matrix says nothing about: 1\n");  // the head
     CHECK(Json::parse(RunFine({"inspect", pack, "--json"}).out)["pack"].contains("imatrix_hash"));
   }
-  const Outcome other =
-      Run({"pack", kModels + "yarn.gguf", "-o", directory / "y", "--for", "cortex-a72", "--imatrix", data + "imatrix.gguf"});
+  const Outcome other = Run({"pack", kModels + "yarn.gguf", "-o", directory / "y", "--for", "cortex-a72", "--imatrix",
+                             data + "imatrix.gguf"});
   CAPTURE(other.err);
   CHECK(other.code == 2);
   CHECK(other.err.find("another length") != std::string::npos);

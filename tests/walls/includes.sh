@@ -16,7 +16,7 @@ done | awk -F: '
     rooms["io"] = "quant core io"
     plain = "algorithm array bit climits cmath concepts cstddef cstdint cstring initializer_list iterator limits numbers " \
             "numeric optional span string_view tuple type_traits utility version"
-    fast = "arm_neon.h arm_acle.h arm_mve.h immintrin.h cpuinfo.h atomic new pthread.h sched.h time.h"
+    fast = "arm_neon.h arm_acle.h arm_mve.h immintrin.h cpuinfo.h atomic new ctime pthread.h sched.h"
     system_headers = "cstdio errno.h fcntl.h unistd.h sys/mman.h sys/stat.h sys/types.h"
   }
   function listed(word, list) { return index(" " list " ", " " word " ") > 0 }
