@@ -65,9 +65,10 @@ def gguf_keys(path):
 
 # ------------------------------------------------------------------------------------------------- predictions
 
-def through_thimble(program, model, texts, kv):
+def through_thimble(program, model, texts, kv, backend="auto"):
     """[(label, p)] of `texts`, one process for all of them."""
-    done = subprocess.run([program, "classify", model, "--json", "--quiet", "--kv", kv], input="\n".join(texts) + "\n",
+    done = subprocess.run([program, "classify", model, "--json", "--quiet", "--kv", kv, "--backend", backend],
+                          input="\n".join(texts) + "\n",
                           text=True, encoding="utf-8", stdout=subprocess.PIPE, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     if len(rows) != len(texts):
@@ -105,6 +106,7 @@ def main():
     ap.add_argument("--model", default=os.path.join(HERE, "intent-q4_0.gguf"))
     ap.add_argument("--thimble", default=os.path.join(HERE, "../../build/host/thimble"), help="the program")
     ap.add_argument("--kv", default="f16", choices=("f16", "f32"), help="the program's key/value cache")
+    ap.add_argument("--backend", default="auto", help="the program's kernels")
     ap.add_argument("--predictions", help="score this file of sentence<TAB>label<TAB>p lines, run nothing")
     ap.add_argument("--reference", help="such a file to compare with, made by reference.py")
     ap.add_argument("--out", help="write the predictions to this file")
@@ -119,7 +121,7 @@ def main():
     texts_of_all, predictions_of_all = [], []
     for way in a.ways:
         texts = [data.WAYS[way](text) for text, _ in rows]
-        predictions = [stored[t] for t in texts] if stored else through_thimble(a.thimble, a.model, texts, a.kv)
+        predictions = [stored[t] for t in texts] if stored else through_thimble(a.thimble, a.model, texts, a.kv, a.backend)
         report(way, predictions, truth, none, threshold)
         if reference:
             pairs = [(p, reference[t]) for t, p in zip(texts, predictions)]
