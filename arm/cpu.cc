@@ -5,6 +5,7 @@
 #include "arm/cpu.h"
 
 #include <cpuinfo.h>
+#include <sched.h>
 
 namespace thimble {
 namespace {
@@ -73,6 +74,11 @@ Cpu DescribeCpu() {
   cpu.avx512vnni = cpu.avx512 && cpuinfo_has_x86_avx512vnni();
   cpu.gfni = cpuinfo_has_x86_gfni();
   return cpu;
+}
+
+size_t AllowedProcessors() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? static_cast<size_t>(CPU_COUNT(&allowed)) : 1;
 }
 
 }  // namespace thimble

@@ -4,6 +4,7 @@
 // is the business of their tables.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace thimble {
@@ -41,5 +42,8 @@ inline constexpr CpuFlag kCpuFlags[] = {
 
 /// This machine's processor. The first call asks the system and allocates; names stay valid for ever.
 Cpu DescribeCpu();
+
+/// Processors that this process may run on; at least 1.
+size_t AllowedProcessors();
 
 }  // namespace thimble

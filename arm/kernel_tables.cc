@@ -40,27 +40,22 @@ struct Sample {
   Activations activations;
 };
 
-template <class Row>
-void FillTile(int32_t low, int32_t high, void (*encode)(const Row*, size_t, size_t, std::byte*), Sample* sample) {
+void FillTile(int32_t low, int32_t high, Sample* sample) {
   Random random;
   int8_t codes[kMatmulTileRows][kCols];
   uint16_t scales[kMatmulTileRows][kBlocks];
-  Row rows[kMatmulTileRows];
+  PackedRow rows[kMatmulTileRows];
   for (size_t r = 0; r < kMatmulTileRows; ++r) {
     for (int8_t& code : codes[r]) code = static_cast<int8_t>(random(low, high));
     for (uint16_t& scale : scales[r]) scale = BF16FromF32(static_cast<float>(random(-64, 64)) / 64.0f);
     rows[r] = {codes[r], scales[r]};
   }
-  encode(rows, kMatmulTileRows, kBlocks, sample->tile);
+  sample->w.format->encode_tile(rows, kMatmulTileRows, kBlocks, sample->tile);
 }
 
-void Fill(const Kernels& kernels, Type type, Sample* sample) {
-  sample->w = {&FormatOf(type), sample->tile, kMatmulTileRows, kCols};
-  if (type == Type::kQB4) {
-    FillTile<Qb4Row>(-8, 7, EncodeQb4Tile, sample);
-  } else {
-    FillTile<Qb3Row>(-4, 3, EncodeQb3Tile, sample);
-  }
+void Fill(const Kernels& kernels, const Format& format, int32_t low, int32_t high, Sample* sample) {
+  sample->w = {&format, sample->tile, kMatmulTileRows, kCols};
+  FillTile(low, high, sample);
   Random random;
   for (float& x : sample->x) x = static_cast<float>(random(-1000, 1000));
   sample->activations = {kTokens, kCols, sample->x, sample->codes, sample->scales, sample->sums};
@@ -88,9 +83,10 @@ bool Right(const Sample& sample, const Activations& x, const float* y) {
   return true;
 }
 
-bool Check(const Kernels& kernels, Type type) {
+// Codes of `format` are from `low` to `high`.
+bool Check(const Kernels& kernels, const Format& format, int32_t low, int32_t high) {
   Sample sample;
-  Fill(kernels, type, &sample);
+  Fill(kernels, format, low, high, &sample);
   float y[kTokens * kMatmulTileRows];
   for (const size_t first : {size_t{0}, kTokens - 1}) {
     const Activations x = sample.activations.From(first);
@@ -111,7 +107,7 @@ const Kernels& SelectKernels(const Cpu& cpu) {
 
 bool SelfCheck(const Kernels& kernels) {
   if (kernels.quantise == nullptr) return true;
-  return Check(kernels, Type::kQB4) && Check(kernels, Type::kQB3);
+  return Check(kernels, kFormatQB4, -8, 7) && Check(kernels, kFormatQB3, -4, 3);
 }
 
 }  // namespace thimble

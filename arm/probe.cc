@@ -5,7 +5,6 @@
 #include "arm/probe.h"
 
 #include <cpuinfo.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,8 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
+
+#include "arm/cpu.h"
 
 namespace thimble {
 namespace {
@@ -28,11 +29,6 @@ int64_t Now() {
   timespec time = {};
   clock_gettime(CLOCK_MONOTONIC, &time);
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
-
-size_t AllowedProcessors() {
-  cpu_set_t allowed;
-  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? static_cast<size_t>(CPU_COUNT(&allowed)) : 1;
 }
 
 /// The in-order cores that stand beside bigger ones.

@@ -13,6 +13,8 @@
 #include <ctime>
 #include <new>
 
+#include "arm/cpu.h"
+
 namespace thimble {
 namespace {
 
@@ -215,10 +217,7 @@ void ThreadPool::Run(void* last_worker, size_t tasks, void (*task)(void*, size_t
 }
 
 ThreadPool::ThreadPool(size_t threads) {
-  if (threads == 0) {
-    cpu_set_t allowed;
-    threads = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? static_cast<size_t>(CPU_COUNT(&allowed)) : 1;
-  }
+  if (threads == 0) threads = AllowedProcessors();
   if (threads < 2) return;
   Worker* const workers = new (std::nothrow) Worker[threads];
   Pool* const pool = new (std::nothrow) Pool;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The arithmetic that is worth doing faster, as a table of function pointers, and the workers that it may be spread
-// over. An accelerated backend is a copy of kPortableKernels with some pointers replaced; it must not allocate, fail,
-// or read anything but its arguments. The portable functions stay plain: they are what every other one is tested
-// against.
+// over. An accelerated backend is another such table; its functions must not allocate, fail, or read anything but its
+// arguments. The portable functions stay plain: they are what every other one is tested against.
 #pragma once
 
 #include <cstddef>

@@ -196,7 +196,8 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
 
 std::span<float> Session::Logits() {
   const Weights& w = model_->weights;
-  if (!logits_valid_) Multiply(Head(), {{{&w.output, logits_}}});
+  const Product head[] = {{&w.output, logits_}};
+  if (!logits_valid_) Multiply(Head(), head);
   logits_valid_ = true;
   return {logits_, w.output.rows};
 }
@@ -290,7 +291,8 @@ void Session::RunBatch(std::span<const Token> tokens, const Position* positions,
   const Activations x = Rounded(normed_, n - first, width);
   Normalise(w.output_norm, first, x);
   std::memcpy(hidden_, normed_ + (n - first - 1) * width, width * sizeof(float));
-  if (logits != nullptr) Multiply(x, {{{&w.output, logits}}});
+  const Product head[] = {{&w.output, logits}};
+  if (logits != nullptr) Multiply(x, head);
   Mark(Part::kHead);
 }
 

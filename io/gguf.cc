@@ -27,31 +27,6 @@ std::string_view LoadString(const std::byte* at) {
   return {reinterpret_cast<const char*>(at + 8), static_cast<size_t>(Load<uint64_t>(at))};
 }
 
-/// Bytes of a value of fixed size; 0 for strings, arrays and numbers that are no type.
-size_t FixedSize(GgufType type) {
-  switch (type) {
-    case GgufType::kU8:
-    case GgufType::kI8:
-    case GgufType::kBool:
-      return 1;
-    case GgufType::kU16:
-    case GgufType::kI16:
-      return 2;
-    case GgufType::kU32:
-    case GgufType::kI32:
-    case GgufType::kF32:
-      return 4;
-    case GgufType::kU64:
-    case GgufType::kI64:
-    case GgufType::kF64:
-      return 8;
-    case GgufType::kString:
-    case GgufType::kArray:
-      return 0;
-  }
-  return 0;
-}
-
 std::optional<double> LoadNumber(GgufType type, const std::byte* at) {
   switch (type) {
     case GgufType::kU8:
@@ -206,13 +181,14 @@ class GgufReader {
       if (type == GgufType::kArray) return {Status::kUnsupported, "arrays of arrays are not supported", key, {}, at_};
       at_ += 8;
     }
-    if (type != GgufType::kString && FixedSize(type) == 0) return Bad("the type of a metadata value is unknown", key);
+    if (type != GgufType::kString && GgufTypeBytes(type) == 0)
+      return Bad("the type of a metadata value is unknown", key);
     at_ += 4;
     return ReadElements(type, count, key);
   }
 
   Error ReadElements(GgufType type, uint64_t count, std::string_view key) {
-    const size_t size = type == GgufType::kString ? 8 : FixedSize(type);  // a string: at least its length
+    const size_t size = type == GgufType::kString ? 8 : GgufTypeBytes(type);  // a string: at least its length
     if (count > left() / size) return Bad("a metadata value is longer than the rest of the file", key);
     if (type == GgufType::kString) {
       for (uint64_t i = 0; i < count; ++i) {
@@ -288,6 +264,30 @@ class GgufReader {
   size_t at_ = 0;
 };
 
+size_t GgufTypeBytes(GgufType type) {
+  switch (type) {
+    case GgufType::kU8:
+    case GgufType::kI8:
+    case GgufType::kBool:
+      return 1;
+    case GgufType::kU16:
+    case GgufType::kI16:
+      return 2;
+    case GgufType::kU32:
+    case GgufType::kI32:
+    case GgufType::kF32:
+      return 4;
+    case GgufType::kU64:
+    case GgufType::kI64:
+    case GgufType::kF64:
+      return 8;
+    case GgufType::kString:
+    case GgufType::kArray:
+      return 0;
+  }
+  return 0;
+}
+
 std::string_view GgufStrings::Iterator::operator*() const { return LoadString(at_); }
 
 GgufStrings::Iterator& GgufStrings::Iterator::operator++() {
@@ -352,7 +352,7 @@ std::optional<GgufStrings> GgufValue::AsStrings() const {
 
 std::optional<double> GgufValue::NumberAt(uint64_t i) const {
   if (type != GgufType::kArray || i >= count) return std::nullopt;
-  return LoadNumber(element, data + static_cast<size_t>(i) * FixedSize(element));
+  return LoadNumber(element, data + static_cast<size_t>(i) * GgufTypeBytes(element));
 }
 
 GgufValue GgufValues::operator[](size_t i) const {

@@ -33,6 +33,9 @@ enum class GgufType : uint32_t {
   kF64 = 12,
 };
 
+/// Bytes of a value of fixed size; 0 for strings, arrays and numbers that are no type.
+size_t GgufTypeBytes(GgufType type);
+
 /// The strings of an array value, in order. Forward only: each stands behind the one before.
 class GgufStrings {
  public:

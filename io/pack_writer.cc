@@ -8,16 +8,15 @@
 #include <iterator>
 
 #include "io/gguf_writer.h"
-#include "quant/qb3.h"
 #include "quant/qb4.h"
 #include "quant/quantise.h"
 
 namespace thimble {
 namespace {
 
-constexpr size_t kAlignment = 64;        // of the data of every tensor
-constexpr size_t kGroupRows = 16;        // rows that one task converts: whole tiles of every packed format
-constexpr size_t kPieceBytes = 4 << 20;  // about what Next gives at a time
+constexpr size_t kAlignment = 64;          // of the data of every tensor
+constexpr size_t kGroupRows = Qb4::kRows;  // rows that one task converts: a tile of a packed format
+constexpr size_t kPieceBytes = 4 << 20;    // about what Next gives at a time
 constexpr uint64_t kMaxHeader = uint64_t{128} << 20;
 constexpr std::byte kZeros[kAlignment] = {};
 
@@ -60,25 +59,6 @@ bool IsQuantised(Type type) { return type != Type::kF32 && type != Type::kF16 &&
 /// Keys that the pack does not take over: those of the file's own layout.
 bool IsOfLayout(std::string_view key) { return key == "general.alignment" || key.starts_with("split."); }
 
-/// Bytes of an element of fixed size.
-size_t ElementBytes(GgufType type) {
-  switch (type) {
-    case GgufType::kU8:
-    case GgufType::kI8:
-    case GgufType::kBool:
-      return 1;
-    case GgufType::kU16:
-    case GgufType::kI16:
-      return 2;
-    case GgufType::kU64:
-    case GgufType::kI64:
-    case GgufType::kF64:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
 /// An entry of the metadata as it stands in the file: the length of its key, key, type, value.
 std::span<const std::byte> EntryBytes(const GgufValue& value) {
   const auto behind = [](std::string_view text) {
@@ -91,7 +71,7 @@ std::span<const std::byte> EntryBytes(const GgufValue& value) {
   } else if (const auto text = value.AsString()) {
     end = behind(*text);
   } else {
-    end += static_cast<size_t>(value.count) * ElementBytes(value.element);
+    end += static_cast<size_t>(value.count) * GgufTypeBytes(value.element);
   }
   return {begin, static_cast<size_t>(end - begin)};
 }
@@ -328,9 +308,8 @@ void PackWriter::ConvertGroup(const Work& work, uint64_t group, std::byte* out) 
   const uint64_t first = group * kGroupRows, left = RowsOf(tensor_) - first;
   const auto rows = static_cast<size_t>(left < kGroupRows ? left : kGroupRows);
   const float* weight = weighed_ ? importance_ : nullptr;
-  const bool three = to_->type == Type::kQB3;
-  Qb4Row qb4[kGroupRows];
-  Qb3Row qb3[kGroupRows];
+  const auto quantise = to_->type == Type::kQB3 ? QuantiseQb3 : QuantiseQb4;
+  PackedRow packed[kGroupRows];
   for (size_t r = 0; r < rows; ++r) {
     const std::byte* row = tensor_.data + static_cast<size_t>(first + r) * from_blocks * from_->block_bytes;
     int8_t* codes = work.codes + r * cols;
@@ -343,26 +322,16 @@ void PackWriter::ConvertGroup(const Work& work, uint64_t group, std::byte* out) 
       if (to_->type == Type::kQ8_0) {
         fine = QuantiseQ8_0(work.x, blocks, out + r * blocks * to_->block_bytes);
       } else {
-        fine = (three ? QuantiseQb3 : QuantiseQb4)(work.x, weight, blocks, codes, scales);
+        fine = quantise(work.x, weight, blocks, codes, scales);
       }
     }
     if (!fine) {
       *work.failed = true;
       return;
     }
-    qb4[r] = {codes, scales};
-    qb3[r] = {codes, scales};
+    packed[r] = {codes, scales};
   }
-  if (!to_->packed()) return;
-  const size_t tile_bytes = blocks * to_->block_bytes + to_->tile_bytes;
-  for (size_t r = 0; r < rows; r += to_->tile_rows, out += tile_bytes) {
-    const size_t count = rows - r < to_->tile_rows ? rows - r : to_->tile_rows;
-    if (three) {
-      EncodeQb3Tile(qb3 + r, count, blocks, out);
-    } else {
-      EncodeQb4Tile(qb4 + r, count, blocks, out);
-    }
-  }
+  if (to_->packed()) to_->encode_tile(packed, rows, blocks, out);
 }
 
 }  // namespace thimble

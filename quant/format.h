@@ -38,6 +38,12 @@ enum class Type : uint32_t {
   kQB3 = 1001,  // qb3.h
 };
 
+/// A row as a packer has it: codes and the scale of every block, a bfloat16. x = scale * code.
+struct PackedRow {
+  const int8_t* codes;     // [blocks][block_size]
+  const uint16_t* scales;  // [blocks], bits of a bfloat16
+};
+
 /// One format. The functions never fail and never allocate; blocks need only the alignment of their scale (2 bytes;
 /// F32 and packed formats: 4).
 struct Format {
@@ -63,6 +69,10 @@ struct Format {
   /// Packed formats have this one instead of the three above: x[count * block_size] = row `row` of a tile whose rows
   /// have `count` blocks.
   void (*decode_row)(const std::byte* tile, size_t row, size_t count, float* x) = nullptr;
+
+  /// And this one: writes a tile from rows[0 .. rows_given), each of `count` blocks, with codes that the format has;
+  /// the other rows of the tile become zero.
+  void (*encode_tile)(const PackedRow* rows, size_t rows_given, size_t count, std::byte* tile) = nullptr;
 
   bool packed() const { return tile_rows > 1; }
 };

@@ -33,6 +33,22 @@ void DecodeRow(const std::byte* tile, size_t row, size_t count, float* x) {
   }
 }
 
+void EncodeTile(const PackedRow* rows, size_t rows_given, size_t count, std::byte* tile) {
+  std::memset(tile, 0, count * Qb3::kBlockBytes);
+  for (size_t r = 0; r < rows_given; ++r) {
+    for (size_t b = 0; b < count; ++b) {
+      std::byte* block = tile + b * Qb3::kBlockBytes;
+      for (size_t i = 0; i < 4; ++i) {
+        const auto u = [&](size_t unit) { return static_cast<uint32_t>(rows[r].codes[b * kBlock + 4 * unit + i] + 4); };
+        const uint32_t v[3] = {u(0) | u(1) << 3 | u(6) >> 1 << 6, u(2) | u(3) << 3 | (u(7) & 1) << 6 | (u(6) & 1) << 7,
+                               u(4) | u(5) << 3 | u(7) >> 1 << 6};
+        for (size_t j = 0; j < 3; ++j) block[j * Qb3::kUnitBytes + r * 4 + i] = static_cast<std::byte>(v[j]);
+      }
+      std::memcpy(block + Qb3::kCodeBytes + r * sizeof(uint16_t), &rows[r].scales[b], sizeof(uint16_t));
+    }
+  }
+}
+
 }  // namespace
 
 constinit const Format kFormatQB3 = {
@@ -46,22 +62,7 @@ constinit const Format kFormatQB3 = {
     .dot = nullptr,
     .encode = nullptr,
     .decode_row = DecodeRow,
+    .encode_tile = EncodeTile,
 };
-
-void EncodeQb3Tile(const Qb3Row* rows, size_t count, size_t blocks, std::byte* tile) {
-  std::memset(tile, 0, blocks * Qb3::kBlockBytes);
-  for (size_t r = 0; r < count; ++r) {
-    for (size_t b = 0; b < blocks; ++b) {
-      std::byte* block = tile + b * Qb3::kBlockBytes;
-      for (size_t i = 0; i < 4; ++i) {
-        const auto u = [&](size_t unit) { return static_cast<uint32_t>(rows[r].codes[b * kBlock + 4 * unit + i] + 4); };
-        const uint32_t v[3] = {u(0) | u(1) << 3 | u(6) >> 1 << 6, u(2) | u(3) << 3 | (u(7) & 1) << 6 | (u(6) & 1) << 7,
-                               u(4) | u(5) << 3 | u(7) >> 1 << 6};
-        for (size_t j = 0; j < 3; ++j) block[j * Qb3::kUnitBytes + r * 4 + i] = static_cast<std::byte>(v[j]);
-      }
-      std::memcpy(block + Qb3::kCodeBytes + r * sizeof(uint16_t), &rows[r].scales[b], sizeof(uint16_t));
-    }
-  }
-}
 
 }  // namespace thimble

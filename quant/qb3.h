@@ -18,8 +18,8 @@ namespace thimble {
 ///   B = u2 | u3 << 3 | (u7 & 1) << 6 | (u6 & 1) << 7
 ///   C = u4 | u5 << 3 | (u7 >> 1) << 6
 /// so u0 = A & 7, u1 = A >> 3 & 7, and the top bits of A over the highest of B are u6, those of C over the next are u7.
-/// x = scale * (u - 4). Rows that fill the last tile of a matrix have scale zero. Sixteen bytes hold four rows: vectors
-/// of 128, 256 and 512 bits are filled in order.
+/// x = scale * (u - 4): codes u - 4 in [-4, 3]. Rows that fill the last tile of a matrix have scale zero. Sixteen bytes
+/// hold four rows: vectors of 128, 256 and 512 bits are filled in order.
 struct Qb3 {
   static constexpr uint32_t kRows = 16;
   static constexpr uint32_t kBlock = 32;
@@ -28,15 +28,6 @@ struct Qb3 {
   static constexpr uint32_t kBlockBytes = kCodeBytes + kRows * 2;  // codes and scales
 };
 
-/// One row as the packer has it: codes in [-4, 3] and the scale of every block, a bfloat16.
-struct Qb3Row {
-  const int8_t* codes;     // [blocks][32]
-  const uint16_t* scales;  // [blocks], bits of a bfloat16
-};
-
 extern const Format kFormatQB3;
-
-/// Writes one tile from rows[0 .. count), count <= 16; the others are zero. `tile` has blocks * block_bytes bytes.
-void EncodeQb3Tile(const Qb3Row* rows, size_t count, size_t blocks, std::byte* tile);
 
 }  // namespace thimble

@@ -32,26 +32,11 @@ void DecodeRow(const std::byte* tile, size_t row, size_t count, float* x) {
   }
 }
 
-}  // namespace
-
-constinit const Format kFormatQB4 = {
-    .type = Type::kQB4,
-    .name = "QB4",
-    .block_size = kBlock,
-    .block_bytes = Qb4::kBlockBytes,
-    .tile_rows = kRows,
-    .tile_bytes = 2 * Qb4::kSumBytes,
-    .decode = nullptr,
-    .dot = nullptr,
-    .encode = nullptr,
-    .decode_row = DecodeRow,
-};
-
-void EncodeQb4Tile(const Qb4Row* rows, size_t count, size_t blocks, std::byte* tile) {
-  std::memset(tile, 0, blocks * Qb4::kBlockBytes + 2 * Qb4::kSumBytes);
-  for (size_t r = 0; r < count; ++r) {
+void EncodeTile(const PackedRow* rows, size_t rows_given, size_t count, std::byte* tile) {
+  std::memset(tile, 0, count * Qb4::kBlockBytes + 2 * Qb4::kSumBytes);
+  for (size_t r = 0; r < rows_given; ++r) {
     float sum = 0.0f;
-    for (size_t b = 0; b < blocks; ++b) {
+    for (size_t b = 0; b < count; ++b) {
       std::byte* block = tile + Qb4::kSumBytes + b * Qb4::kBlockBytes;
       const int8_t* codes = rows[r].codes + b * kBlock;
       int32_t total = 0;
@@ -67,5 +52,21 @@ void EncodeQb4Tile(const Qb4Row* rows, size_t count, size_t blocks, std::byte* t
     std::memcpy(tile + r * sizeof sum, &sum, sizeof sum);
   }
 }
+
+}  // namespace
+
+constinit const Format kFormatQB4 = {
+    .type = Type::kQB4,
+    .name = "QB4",
+    .block_size = kBlock,
+    .block_bytes = Qb4::kBlockBytes,
+    .tile_rows = kRows,
+    .tile_bytes = 2 * Qb4::kSumBytes,
+    .decode = nullptr,
+    .dot = nullptr,
+    .encode = nullptr,
+    .decode_row = DecodeRow,
+    .encode_tile = EncodeTile,
+};
 
 }  // namespace thimble

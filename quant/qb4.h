@@ -30,16 +30,6 @@ struct Qb4 {
   static constexpr uint32_t kSumBytes = kRows * 4;                 // before the blocks, and behind them
 };
 
-/// One row as the packer has it: codes in [-8, 7] and the scale of every block, a bfloat16.
-struct Qb4Row {
-  const int8_t* codes;     // [blocks][32]
-  const uint16_t* scales;  // [blocks], bits of a bfloat16
-};
-
 extern const Format kFormatQB4;
-
-/// Writes one tile from rows[0 .. count), count <= 16; the others are zero. `tile` has blocks * block_bytes +
-/// tile_bytes.
-void EncodeQb4Tile(const Qb4Row* rows, size_t count, size_t blocks, std::byte* tile);
 
 }  // namespace thimble

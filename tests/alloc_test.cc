@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arm/kernel_tables.h"
 #include "arm/thread_pool.h"
 #include "core/choices.h"
 #include "core/sampler.h"
@@ -46,7 +47,8 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
     CAPTURE(threads);
     const ThreadPool pool(threads);
     Backend backend;
-    backend.workers = pool.workers();
+    backend.kernels = &SelectKernels(DescribeCpu());
+    backend.workers = backend.step_workers = pool.workers();
     ParallelFor(backend.workers, 64, [](size_t, size_t) {});  // the threads have started when this returns
 
     Bound bound;

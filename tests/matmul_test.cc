@@ -119,31 +119,25 @@ struct Weights {
   }
 };
 
-template <class Row>
-Weights Packed(const Format& format, int low, int high, void (*encode)(const Row*, size_t, size_t, std::byte*),
-               const Numbers& numbers, size_t rows, size_t cols, Random& random) {
+Weights Packed(Type type, const Numbers& numbers, size_t rows, size_t cols, Random& random) {
+  const Format& format = FormatOf(type);
+  const int low = type == Type::kQB4 ? -8 : -4, high = -low - 1;
   Weights weights(format, rows, cols);
   const size_t blocks = cols / kBlock;
   for (size_t begin = 0; begin < rows; begin += format.tile_rows) {
     const size_t count = std::min<size_t>(format.tile_rows, rows - begin);
     std::vector<int8_t> codes(count * cols);
     std::vector<uint16_t> scales(count * blocks);
-    std::vector<Row> views(count);
+    std::vector<PackedRow> views(count);
     for (int8_t& code : codes) {
       code = static_cast<int8_t>(numbers.code == 1 ? Between(random, low, high) : std::clamp(numbers.code, low, high));
     }
     for (uint16_t& scale : scales) scale = BF16FromF32(Real(random, -1.0f, 1.0f) * numbers.w_scale);
     for (size_t r = 0; r < count; ++r) views[r] = {&codes[r * cols], &scales[r * blocks]};
-    encode(views.data(), count, blocks, &weights.bytes[begin / format.tile_rows * weights.matrix.tile_bytes()]);
+    format.encode_tile(views.data(), count, blocks,
+                       &weights.bytes[begin / format.tile_rows * weights.matrix.tile_bytes()]);
   }
   return weights;
-}
-
-Weights Packed(Type type, const Numbers& numbers, size_t rows, size_t cols, Random& random) {
-  if (type == Type::kQB4) {
-    return Packed<Qb4Row>(kFormatQB4, -8, 7, EncodeQb4Tile, numbers, rows, cols, random);
-  }
-  return Packed<Qb3Row>(kFormatQB3, -4, 3, EncodeQb3Tile, numbers, rows, cols, random);
 }
 
 // Blocks of random bits, but no infinite values.

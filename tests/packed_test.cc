@@ -31,9 +31,8 @@ struct Rows {
     for (uint16_t& s : scales) s = BF16FromF32(scale(random));
   }
 
-  template <class Row>
-  std::vector<Row> Views() const {
-    std::vector<Row> views;
+  std::vector<PackedRow> Views() const {
+    std::vector<PackedRow> views;
     for (size_t r = 0; r * kCols < codes.size(); ++r) views.push_back({&codes[r * kCols], &scales[r * kBlocks]});
     return views;
   }
@@ -63,8 +62,8 @@ TEST_CASE("QB4: what is written is read, and lies where XNNPACK reads it") {
   for (const size_t count : {size_t{1}, size_t{5}, size_t{16}}) {
     const Rows rows(count, -8, 7);
     std::vector<std::byte> tile(kBlocks * format.block_bytes + format.tile_bytes, std::byte{0xff});
-    const auto views = rows.Views<Qb4Row>();
-    EncodeQb4Tile(views.data(), count, kBlocks, tile.data());
+    const auto views = rows.Views();
+    format.encode_tile(views.data(), count, kBlocks, tile.data());
     CheckValues(format, rows, count, tile);
 
     for (size_t r = 0; r < count; ++r) {
@@ -91,8 +90,8 @@ TEST_CASE("QB3: what is written is read, and three vectors hold eight units") {
   for (const size_t count : {size_t{1}, size_t{5}, size_t{16}}) {
     const Rows rows(count, -4, 3);
     std::vector<std::byte> tile(kBlocks * format.block_bytes, std::byte{0xff});
-    const auto views = rows.Views<Qb3Row>();
-    EncodeQb3Tile(views.data(), count, kBlocks, tile.data());
+    const auto views = rows.Views();
+    format.encode_tile(views.data(), count, kBlocks, tile.data());
     CheckValues(format, rows, count, tile);
 
     for (size_t b = 0; b < kBlocks; ++b) {

@@ -51,9 +51,9 @@ int main() {
   std::vector<std::byte> tiles(static_cast<size_t>(MatrixBytes(kFormatQB4, kRows, kBlocks)));
   const Matrix w{&kFormatQB4, tiles.data(), kRows, kCols};
   for (size_t begin = 0; begin < kRows; begin += Qb4::kRows) {
-    std::vector<Qb4Row> rows;
+    std::vector<PackedRow> rows;
     for (size_t r = begin; r < begin + Qb4::kRows; ++r) rows.push_back({&codes[r * kCols], &scales[r * kBlocks]});
-    EncodeQb4Tile(rows.data(), Qb4::kRows, kBlocks, &tiles[begin / Qb4::kRows * w.tile_bytes()]);
+    kFormatQB4.encode_tile(rows.data(), Qb4::kRows, kBlocks, &tiles[begin / Qb4::kRows * w.tile_bytes()]);
   }
 
   const float infinity = std::numeric_limits<float>::infinity();

@@ -133,11 +133,7 @@ class Track {
     clock_.Start();
   }
 
-  Token Choose() {
-    const Token token = session_.Best();
-    clock_.Mark(Part::kHead);
-    return std::max<Token>(token, 0);
-  }
+  Token Choose() { return std::max<Token>(session_.Best(), 0); }
 
   Result<bool> Feed(const char* what, size_t count) {
     Progress progress(what, "tokens", count);

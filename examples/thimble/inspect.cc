@@ -9,12 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "arm/cpu.h"
-#include "arm/kernel_tables.h"
 #include "commands.h"
 #include "console.h"
 #include "io/chat.h"
 #include "io/load_qwen35.h"
-#include "io/mapped_file.h"
 #include "io/pack.h"
 #include "io/pack_file.h"
 #include "runtime.h"
@@ -214,39 +212,17 @@ std::string TemplateName(const Gguf& file) {
   return chat->format == ChatFormat::kQwen35 ? "Qwen3.5" : "ChatML";
 }
 
-// A model file by itself, before anything runs it.
-struct OpenFile {
-  MappedModel mapped;
-  Gguf file;
-  std::optional<PackStamp> stamp;
-
-  Error Open(const std::string& path) {
-    if (const Error error = mapped.Open(path.c_str()); !error.ok()) return error;
-    const Result<Gguf> proven = Gguf::Open(mapped.parts());
-    if (!proven) {
-      Error error = proven.error();
-      if (error.name.empty()) error.name = path;
-      return error;
-    }
-    file = *proven;
-    if (!IsPack(file)) return {};
-    const Result<PackStamp> read = ReadPackStamp(file, mapped.parts()[0]);
-    if (read) stamp = *read;
-    return read.error();
-  }
-};
-
 // All checksums of a pack.
-int Verify(const OpenFile& model, const InspectOptions& options) {
-  if (!model.stamp) return Fail("this is no pack, so there are no checksums to compare", options.model);
+int Verify(const Runtime& runtime, const InspectOptions& options) {
+  if (!runtime.stamp()) return Fail("this is no pack, so there are no checksums to compare", options.model);
   constexpr size_t kMegabyte = 1000000;
-  const size_t total = model.mapped.parts()[0].size() / kMegabyte;
+  const size_t total = runtime.file_bytes() / kMegabyte;
   Progress progress("verifying", "MB", total);
   size_t index = 0;
   uint64_t done = 0;
-  for (const GgufTensor& tensor : model.file.tensors()) {
+  for (const GgufTensor& tensor : runtime.file().tensors()) {
     if (Interrupted()) return Fail("interrupted", options.model);
-    if (const Error error = VerifyPackTensor(*model.stamp, tensor, index++); !error.ok()) return Fail(error);
+    if (const Error error = VerifyPackTensor(*runtime.stamp(), tensor, index++); !error.ok()) return Fail(error);
     ForgetPages({tensor.data, static_cast<size_t>(tensor.bytes)});
     done += tensor.bytes;
     progress.Show(done / kMegabyte);
@@ -256,11 +232,10 @@ int Verify(const OpenFile& model, const InspectOptions& options) {
 }
 
 int Inspect(InspectOptions options) {
-  const auto model = std::make_unique<OpenFile>();  // errors view its names
-  if (const Error error = model->Open(options.model); !error.ok()) return Fail(error);
-  if (options.verify) return Verify(*model, options);
+  if (options.decode_threads == 0) options.decode_threads = 1;  // nothing is decoded, so nothing need be probed
   Runtime runtime;
   if (const Error error = runtime.Open(options); !error.ok()) return Fail(error);
+  if (options.verify) return Verify(runtime, options);
   const Result<Limits> limits = runtime.LimitsOf(options);
   if (!limits) return Fail(limits.error());
   const Result<SessionPlan> plan = Session::Plan(runtime.model().config, *limits, runtime.backend());
@@ -278,7 +253,7 @@ int Inspect(InspectOptions options) {
     json["types"][type] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
     weights += total.bytes;
   }
-  if (model->stamp) json["pack"] = PackReport(model->file, *model->stamp);
+  if (runtime.stamp()) json["pack"] = PackReport(runtime.file(), *runtime.stamp());
   if (options.tensors) {
     for (const GgufTensor& tensor : runtime.file().tensors()) {
       Json entry;

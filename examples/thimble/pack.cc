@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thimble pack: makes, of a GGUF, the file that a device maps: the weights as its kernels read them, and all the rest.
+// thimble pack: makes, of a GGUF, the file that a device maps: the weights as fast kernels read them, and all the rest.
 // Which numbers stand in it is io's business; this brings files, threads and patience together.
 #include "io/pack.h"
 
@@ -101,12 +101,8 @@ int Pack(const PackOptions& options) {
   MappedModel mapped;
   if (const Error error = mapped.Open(options.model.c_str()); !error.ok()) return Fail(error);
   order.parts = mapped.parts();
-  Result<Gguf> source = Gguf::Open(order.parts);
-  if (!source) {
-    Error error = source.error();
-    if (error.name.empty()) error.name = options.model;
-    return Fail(error);
-  }
+  const Result<Gguf> source = OpenGguf(mapped, options.model);
+  if (!source) return Fail(source.error());
   order.source = &*source;
   Arena nowhere;
   if (const Result<Model> model = LoadQwen35(*source, nowhere); !model) return Fail(model.error());

@@ -10,7 +10,6 @@
 #include "arm/probe.h"
 #include "console.h"
 #include "io/load_qwen35.h"
-#include "io/pack.h"
 
 namespace thimble::program {
 
@@ -57,18 +56,23 @@ Error Block::Reserve(size_t bytes) {
   return {};
 }
 
+Result<Gguf> OpenGguf(const MappedModel& mapped, const std::string& path) {
+  const Result<Gguf> file = Gguf::Open(mapped.parts());
+  if (file) return file;
+  Error error = file.error();
+  if (error.name.empty()) error.name = path;
+  return error;
+}
+
 Error Runtime::Open(const ModelOptions& options) {
   if (const Error error = mapped_.Open(options.model.c_str()); !error.ok()) return error;
-  const Result<Gguf> file = Gguf::Open(mapped_.parts());
-  if (!file) {
-    Error error = file.error();
-    if (error.name.empty()) error.name = options.model;
-    return error;
-  }
+  const Result<Gguf> file = OpenGguf(mapped_, options.model);
+  if (!file) return file.error();
   file_ = *file;
   if (IsPack(file_)) {
     const Result<PackStamp> stamp = ReadPackStamp(file_, mapped_.parts()[0]);
     if (!stamp) return stamp.error();
+    stamp_ = *stamp;
   }
   Arena measure;
   const Result<Model> model = LoadQwen35(file_, measure);

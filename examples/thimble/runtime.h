@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "arm/thread_pool.h"
@@ -15,6 +16,7 @@
 #include "core/session.h"
 #include "io/gguf.h"
 #include "io/mapped_file.h"
+#include "io/pack.h"
 #include "io/tokenizer.h"
 #include "options.h"
 
@@ -33,6 +35,9 @@ class Block {
   std::unique_ptr<std::byte, Free> memory_;
   size_t size_ = 0;
 };
+
+/// Proves the mapped files of a model. An error that names nothing names `path`, which must outlive it.
+Result<Gguf> OpenGguf(const MappedModel& mapped, const std::string& path);
 
 class Runtime {
  public:
@@ -56,6 +61,8 @@ class Runtime {
   Result<bool> Feed(std::span<const Token> tokens, size_t more = 0);
 
   const Gguf& file() const { return file_; }
+  const std::optional<PackStamp>& stamp() const { return stamp_; }  // of a pack
+  size_t file_bytes() const { return mapped_.parts()[0].size(); }   // of the first file
   const Model& model() const { return model_; }
   const Backend& backend() const { return backend_; }
   Tokenizer& tokenizer() { return tokenizer_; }
@@ -66,6 +73,7 @@ class Runtime {
  private:
   MappedModel mapped_;
   Gguf file_;
+  std::optional<PackStamp> stamp_;
   Model model_;
   std::optional<ThreadPool> pool_;
   Backend backend_;

@@ -12,7 +12,8 @@
 namespace thimble::program {
 namespace {
 
-int Tokenize(const ModelOptions& options) {
+int Tokenize(ModelOptions options) {
+  options.threads = 1;  // nothing is computed
   Runtime runtime;
   if (const Error error = runtime.Open(options); !error.ok()) return Fail(error);
   std::string text;
@@ -31,7 +32,8 @@ struct DetokenizeOptions : ModelOptions {
   bool has_ids = false;
 };
 
-int Detokenize(const DetokenizeOptions& options) {
+int Detokenize(DetokenizeOptions options) {
+  options.threads = 1;
   Runtime runtime;
   if (const Error error = runtime.Open(options); !error.ok()) return Fail(error);
   std::string list = options.ids;
