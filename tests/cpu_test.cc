@@ -5,7 +5,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <string>
+#include <string_view>
+
+#include "arm/kernel_tables.h"
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
@@ -42,6 +46,22 @@ TEST_CASE("asking twice gives the same answer") {
   CHECK(a.cores == b.cores);
   for (const CpuFlag& flag : kCpuFlags) CHECK(a.*flag.flag == b.*flag.flag);
 }
+
+#if defined(__aarch64__)
+TEST_CASE("an emulated core gets the kernels that it is named for") {
+  const char* core = std::getenv("THIMBLE_QEMU_CPU");
+  if (core == nullptr) return;  // a real one may have anything
+  constexpr std::string_view kKernels[][2] = {
+      {"cortex-a53", "neon"}, {"cortex-a72", "neon"}, {"cortex-a76", "neondot"}, {"max", "neoni8mm"}};
+  bool known = false;
+  for (const auto& [name, kernels] : kKernels) {
+    if (name != core) continue;
+    known = true;
+    CHECK(SelectKernels(DescribeCpu()).name == kernels);
+  }
+  CHECK_MESSAGE(known, "no kernels are stated for ", core);
+}
+#endif
 
 }  // namespace
 }  // namespace thimble

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// quality [--tokens N] [--text FILE] REFERENCE [MODEL...]: what rounding costs. Feeds the same tokens (random ones, or
-// a text's) to every file, with float activations and with 8-bit ones in each of their forms, and compares the logits
-// behind every token: with REFERENCE in floats (all that was lost) and with the same file in floats (what the
-// activations lost). Prints a table in Markdown: mean KL divergence in nats, share of tokens with the same best logit.
+// quality [--tokens N] [--text FILE] [--imatrix FILE] MODEL.gguf [FILE...]: what rounding costs. Packs MODEL by every
+// recipe (with the importance matrix too, where one is given) into a temporary directory, feeds MODEL, the packs and
+// the other files the same tokens (random ones, or those of a text, of which each line is a context of its own), and
+// compares the logits behind every token with those of MODEL in floats. Every file computes with float activations,
+// with 8-bit ones that have a scale for 32 values, as the kernels round them, and with one scale for a whole row, as
+// XNNPACK's qd8 kernels take them. Prints a table in Markdown: mean KL divergence in nats, share of tokens with the
+// same best logit, and "own", the KL to the same file with float activations: what the activations cost.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "arm/kernel_tables.h"
@@ -20,8 +25,11 @@
 #include "core/session.h"
 #include "io/error_text.h"
 #include "io/gguf.h"
+#include "io/imatrix.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
+#include "io/pack_file.h"
+#include "io/pack_writer.h"
 #include "io/tokenizer.h"
 
 namespace thimble {
@@ -69,24 +77,40 @@ struct LoadedFile {
   std::unique_ptr<Memory> memory;
 };
 
-std::vector<Token> RandomTokens(size_t count, uint32_t vocab) {
+using Texts = std::vector<std::vector<Token>>;  // each fed to a session that has seen nothing
+
+Texts RandomTokens(size_t count, uint32_t vocab) {
   std::vector<Token> tokens(count);
   uint32_t random = 1;
   for (Token& token : tokens) {
     random = random * 1664525u + 1013904223u;
     token = static_cast<Token>((random >> 8) % vocab);
   }
-  return tokens;
+  return {tokens};
 }
 
-std::vector<Token> TextTokens(const Gguf& file, const std::string& path, size_t count) {
-  std::ifstream in(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
-  std::vector<Token> tokens(text.size() + 1);
+// The lines of a text, up to `count` tokens in all.
+Texts TextTokens(const Gguf& file, const std::string& path, size_t count) {
+  constexpr size_t kLine = 65536;
   Tokenizer tokenizer;
-  const Memory memory([&](Arena& arena) { tokenizer = Take(Tokenizer::Bind(file, text.size(), arena)); });
-  tokens.resize(std::min(count, Take(tokenizer.Encode(text, Specials::kRecognise, tokens))));
-  return tokens;
+  const Memory memory([&](Arena& arena) { tokenizer = Take(Tokenizer::Bind(file, kLine, arena)); });
+  Texts texts;
+  std::ifstream in(path, std::ios::binary);
+  for (std::string line; count > 0 && std::getline(in, line);) {
+    line.resize(std::min(line.size(), kLine));
+    std::vector<Token> tokens(line.size() + 1);
+    tokens.resize(std::min(count, Take(tokenizer.Encode(line, Specials::kRecognise, tokens))));
+    count -= tokens.size();
+    if (!tokens.empty()) texts.push_back(std::move(tokens));
+  }
+  if (texts.empty()) Fail({Status::kNotFound, "no tokens in this text", path});
+  return texts;
+}
+
+size_t Count(const Texts& texts) {
+  size_t count = 0;
+  for (const auto& text : texts) count += text.size();
+  return count;
 }
 
 // How activations are rounded.
@@ -94,46 +118,79 @@ enum class Rounding { kNone, kBlocks, kRows };
 
 const Kernels* accelerated;
 
-// One scale for all of a token's values, as XNNPACK's kernels take them.
-void QuantiseRow(const Activations& x, size_t t) {
-  const float* values = x.x + t * x.cols;
-  float largest = 0.0f;
-  for (size_t i = 0; i < x.cols; ++i) largest = std::max(largest, std::fabs(values[i]));
-  const float scale = largest / 127.0f;
-  for (size_t b = 0; b < x.cols / Activations::kBlock; ++b) {
-    const size_t block = t * x.cols / Activations::kBlock + b;
-    x.scales[block] = scale;
-    x.sums[block] = 0;
-    for (size_t i = b * Activations::kBlock; i < (b + 1) * Activations::kBlock; ++i) {
-      const int code = largest > 0.0f ? static_cast<int>(std::lrint(values[i] / scale)) : 0;
-      x.codes[t * x.cols + i] = static_cast<int8_t>(code);
-      x.sums[block] += code;
+bool IsFloat(const Format& format) { return format.block_size == 1; }
+
+// x as floats, each token rounded to 8 bits with one scale and one zero point, as XNNPACK converts f32 to qd8.
+void RoundRows(const Activations& x, float* out) {
+  for (size_t t = 0; t < x.tokens; ++t) {
+    const float* values = x.x + t * x.cols;
+    const auto [lowest, highest] = std::minmax_element(values, values + x.cols);
+    const float low = std::min(*lowest, 0.0f), high = std::max(*highest, 0.0f);
+    const float scale = high > low ? (high - low) / 255.0f : 1.0f;
+    const float zero = std::clamp(std::nearbyint(-128.0f - low / scale), -128.0f, 127.0f);
+    for (size_t i = 0; i < x.cols; ++i) {
+      const float code = std::clamp(std::nearbyint(values[i] / scale) + zero, -128.0f, 127.0f);
+      out[t * x.cols + i] = (code - zero) * scale;
     }
   }
 }
 
+// Float matrices are otherwise multiplied with the floats: here with what the codes stand for.
+void RoundBlocks(const Activations& x, float* out) {
+  for (size_t i = 0; i < x.tokens * x.cols; ++i) {
+    out[i] = static_cast<float>(x.codes[i]) * x.scales[i / Activations::kBlock];
+  }
+}
+
+template <void (*round)(const Activations& x, float* out)>
+void MatmulRounded(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                   std::byte* scratch) {
+  thread_local std::vector<float> floats;
+  floats.resize(x.tokens * x.cols);
+  Activations rounded = x;
+  round(x, floats.data());
+  rounded.x = floats.data();
+  rounded.codes = nullptr;
+  accelerated->matmul(w, begin, end, rounded, y, y_stride, scratch);
+}
+
+void MatmulBlocks(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                  std::byte* scratch) {
+  const auto matmul = IsFloat(*w.format) && x.codes != nullptr ? MatmulRounded<RoundBlocks> : accelerated->matmul;
+  matmul(w, begin, end, x, y, y_stride, scratch);
+}
+
 Kernels TableFor(Rounding rounding) {
   Kernels kernels = *accelerated;
-  if (rounding == Rounding::kNone) kernels.quantise = nullptr;
-  if (rounding == Rounding::kRows) kernels.quantise = QuantiseRow;
+  if (rounding != Rounding::kBlocks) kernels.quantise = nullptr;
+  if (rounding == Rounding::kBlocks) kernels.matmul = MatmulBlocks;
+  if (rounding == Rounding::kRows) kernels.matmul = MatmulRounded<RoundRows>;
   return kernels;
 }
 
 using Logits = std::vector<float>;  // [tokens][vocab]
 
-Logits Run(const Model& model, const Kernels& kernels, const Workers& workers, const std::vector<Token>& tokens) {
+Logits Run(const Model& model, Rounding rounding, const Workers& workers, const Texts& texts) {
+  const Kernels kernels = TableFor(rounding);
   Backend backend;
   backend.kernels = &kernels;
   backend.workers = backend.step_workers = workers;
   Limits limits;
-  limits.context = static_cast<uint32_t>(tokens.size());
+  limits.context = 1;
+  for (const auto& text : texts) limits.context = std::max(limits.context, static_cast<uint32_t>(text.size()));
   limits.kv = Type::kF32;
   Session session;
   const Memory memory([&](Arena& arena) {
     if (const Error error = session.Bind(model, limits, backend, arena); !error.ok()) Fail(error);
   });
-  Logits logits(tokens.size() * model.config.vocab_size);
-  if (const Error error = session.Feed(tokens, logits); !error.ok()) Fail(error);
+  const size_t vocab = model.config.vocab_size;
+  Logits logits(Count(texts) * vocab);
+  float* at = logits.data();
+  for (const auto& text : texts) {
+    session.Reset();
+    if (const Error error = session.Feed(text, {at, text.size() * vocab}); !error.ok()) Fail(error);
+    at += text.size() * vocab;
+  }
   return logits;
 }
 
@@ -165,16 +222,111 @@ Distance Compare(const Logits& reference, const Logits& other, size_t vocab) {
   return {distance.kl / static_cast<double>(tokens), distance.same / static_cast<double>(tokens)};
 }
 
+// A directory that goes when the program ends well.
+struct Directory {
+  Directory() {
+    std::string name = (std::filesystem::temp_directory_path() / "quality-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) Fail({Status::kSystem, "no temporary directory", name});
+    path = name;
+  }
+  ~Directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::filesystem::path path;
+};
+
+void WritePack(const PackOrder& order, const Workers& workers, const std::string& path) {
+  const auto writer = std::make_unique<PackWriter>();
+  const Memory memory([&](Arena& arena) {
+    if (const Error error = writer->Bind(order, workers.count, arena); !error.ok()) Fail(error);
+  });
+  PackFile file;
+  Error error = file.Create(path.c_str(), writer->bytes());
+  uint64_t at = writer->header_bytes();
+  while (error.ok()) {
+    const auto piece = Take(writer->Next(workers));
+    if (piece.bytes.empty()) break;
+    error = file.WriteAt(piece.bytes, at);
+    at += piece.bytes.size();
+  }
+  if (error.ok()) error = file.WriteAt(writer->Header(), 0);
+  if (error.ok()) error = file.Commit();
+  if (!error.ok()) Fail(error);
+}
+
+// What every file is compared with, and the table of all.
+class Table {
+ public:
+  Table(const Model& model, const Texts& texts, const Workers& workers)
+      : texts_(texts), workers_(workers), exact_(Run(model, Rounding::kNone, workers, texts)) {
+    std::printf("%zu tokens, kernels %s\n\n", Count(texts), accelerated->name);
+    std::printf(
+        "| weights | MB | floats: KL | same best | a scale for 32: KL | same best | own | "
+        "a scale for a row: KL | same best | own |\n|---|");
+    for (int i = 0; i < 9; ++i) std::printf("--:|");
+    std::printf("\n");
+  }
+
+  void Add(const std::string& name, const std::string& path) const {
+    const LoadedFile file(path);
+    const Logits floats = Run(file.model, Rounding::kNone, workers_, texts_);
+    const size_t vocab = file.model.config.vocab_size;
+    const Distance all = Compare(exact_, floats, vocab);
+    std::printf("| %s | %.1f | %.5f | %.1f %%", name.c_str(),
+                static_cast<double>(std::filesystem::file_size(path)) / 1e6, all.kl, 100 * all.same);
+    for (const Rounding rounding : {Rounding::kBlocks, Rounding::kRows}) {
+      const Logits logits = Run(file.model, rounding, workers_, texts_);
+      const Distance rounded = Compare(exact_, logits, vocab);
+      std::printf(" | %.5f | %.1f %% | %.5f", rounded.kl, 100 * rounded.same, Compare(floats, logits, vocab).kl);
+    }
+    std::printf(" |\n");
+    std::fflush(stdout);
+  }
+
+ private:
+  const Texts& texts_;
+  Workers workers_;
+  Logits exact_;
+};
+
+// The packs of every recipe, and with an importance matrix, where that is given.
+void AddPacks(const Table& table, const LoadedFile& source, const std::string& imatrix_path, const Workers& workers) {
+  MappedFile imatrix_file;
+  const auto imatrix = std::make_unique<Imatrix>();
+  if (!imatrix_path.empty()) {
+    if (const Error error = imatrix_file.Open(imatrix_path.c_str()); !error.ok()) Fail(error);
+    if (const Error error = imatrix->Open(imatrix_file.bytes()); !error.ok()) Fail(error);
+  }
+  const Directory directory;
+  for (const PackRecipe recipe : {PackRecipe::kExact, PackRecipe::kQ4s, PackRecipe::kQ4, PackRecipe::kQ3}) {
+    for (const bool weighed : {false, true}) {
+      if (weighed && (imatrix_path.empty() || recipe == PackRecipe::kExact)) continue;
+      PackOrder order;
+      order.source = &source.file;
+      order.parts = source.mapped.parts();
+      order.recipe = recipe;
+      order.imatrix = weighed ? imatrix.get() : nullptr;
+      if (weighed) order.imatrix_bytes = imatrix_file.bytes();
+      const std::string path = (directory.path / "pack.thimble").string();
+      WritePack(order, workers, path);
+      const std::string name(kPackRecipes[static_cast<size_t>(recipe)]);
+      table.Add("pack `" + name + "`" + (weighed ? ", imatrix" : ""), path);
+    }
+  }
+}
+
 int Main(std::vector<std::string> arguments) {
   size_t count = 128;
-  std::string text;
+  std::string text, imatrix;
   while (arguments.size() > 2 && arguments[0].starts_with("--")) {
     if (arguments[0] == "--tokens") count = std::strtoul(arguments[1].c_str(), nullptr, 10);
     if (arguments[0] == "--text") text = arguments[1];
+    if (arguments[0] == "--imatrix") imatrix = arguments[1];
     arguments.erase(arguments.begin(), arguments.begin() + 2);
   }
   if (arguments.empty() || arguments[0].starts_with("--") || count == 0) {
-    std::fprintf(stderr, "usage: quality [--tokens N] [--text FILE] REFERENCE [MODEL...]\n");
+    std::fprintf(stderr, "usage: quality [--tokens N] [--text FILE] [--imatrix FILE] MODEL.gguf [FILE...]\n");
     return 2;
   }
   const ThreadPool pool(0);
@@ -183,29 +335,13 @@ int Main(std::vector<std::string> arguments) {
     std::fprintf(stderr, "quality: this processor has no kernels that round\n");
     return 1;
   }
-  const LoadedFile reference(arguments[0]);
-  const size_t vocab = reference.model.config.vocab_size;
-  const std::vector<Token> tokens =
-      text.empty() ? RandomTokens(count, static_cast<uint32_t>(vocab)) : TextTokens(reference.file, text, count);
-  const Logits exact = Run(reference.model, TableFor(Rounding::kNone), pool.workers(), tokens);
-
-  std::printf("%zu tokens, kernels %s\n\n", tokens.size(), accelerated->name);
-  std::printf("| file | activations | KL to the reference | same best | KL to floats, same file | same best |\n");
-  std::printf("|---|---|--:|--:|--:|--:|\n");
-  for (const std::string& path : arguments) {
-    const LoadedFile file(path);
-    const std::string name = path.substr(path.rfind('/') + 1);
-    const Logits floats = Run(file.model, TableFor(Rounding::kNone), pool.workers(), tokens);
-    for (const auto& [rounding, what] :
-         {std::pair{Rounding::kNone, "float"}, std::pair{Rounding::kBlocks, "8 bits, a scale for 32"},
-          std::pair{Rounding::kRows, "8 bits, a scale for a row"}}) {
-      const Logits logits =
-          rounding == Rounding::kNone ? floats : Run(file.model, TableFor(rounding), pool.workers(), tokens);
-      const Distance all = Compare(exact, logits, vocab), own = Compare(floats, logits, vocab);
-      std::printf("| %s | %s | %.5f | %.1f %% | %.5f | %.1f %% |\n", name.c_str(), what, all.kl, 100 * all.same, own.kl,
-                  100 * own.same);
-      std::fflush(stdout);
-    }
+  const LoadedFile model(arguments[0]);
+  const Texts texts =
+      text.empty() ? RandomTokens(count, model.model.config.vocab_size) : TextTokens(model.file, text, count);
+  const Table table(model.model, texts, pool.workers());
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    table.Add(arguments[i].substr(arguments[i].rfind('/') + 1), arguments[i]);
+    if (i == 0) AddPacks(table, model, imatrix, pool.workers());
   }
   return 0;
 }
