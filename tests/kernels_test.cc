@@ -8,109 +8,19 @@
 
 #include <array>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "quant/format.h"
+#include "tests/kernel_inputs.h"
 
 namespace thimble {
 namespace {
-
-class Random {
- public:
-  explicit Random(unsigned seed) : generator_(seed) {}
-  float operator()(double low, double high) {
-    return static_cast<float>(std::uniform_real_distribution<double>(low, high)(generator_));
-  }
-  std::vector<float> Vector(size_t n, double low, double high) {
-    std::vector<float> v(n);
-    for (float& x : v) x = (*this)(low, high);
-    return v;
-  }
-
- private:
-  std::mt19937 generator_;
-};
 
 double MaxDifference(const std::vector<float>& a, const std::vector<double>& b) {
   double worst = 0.0;
   for (size_t i = 0; i < b.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
   return worst;
 }
-
-// One head of a DeltaNet layer with its data: tokens lie `stride` apart, as they do in a layer.
-struct Delta {
-  size_t n, dk, dv, stride, gate_stride = 3;
-  std::vector<float> qkv, gates, state, out;
-
-  Delta(size_t tokens, size_t key_size, size_t value_size, unsigned seed)
-      : n(tokens), dk(key_size), dv(value_size), stride(2 * key_size + value_size + 5) {
-    Random random(seed);
-    qkv = random.Vector(n * stride, -1, 1);
-    gates = random.Vector(2 * n * gate_stride, 0, 1);
-    for (size_t t = 0; t < n; ++t) gates[t * gate_stride] = -3.0f * gates[t * gate_stride] * gates[t * gate_stride];
-    for (size_t t = 0; t < n; ++t) {
-      for (size_t part = 0; part < 2; ++part) {  // unit queries and keys
-        float* x = &qkv[t * stride + part * dk];
-        double length = 0.0;
-        for (size_t i = 0; i < dk; ++i) length += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-        for (size_t i = 0; i < dk; ++i) x[i] = static_cast<float>(static_cast<double>(x[i]) / std::sqrt(length));
-      }
-    }
-    state = random.Vector(dk * dv, -0.5, 0.5);
-    out.assign(n * dv, 0.0f);
-  }
-
-  DeltaHead Head(size_t begin, size_t count) {
-    DeltaHead head{.tokens = count,
-                   .key_size = dk,
-                   .value_size = dv,
-                   .q = qkv.data(),
-                   .k = qkv.data() + dk,
-                   .v = qkv.data() + 2 * dk,
-                   .stride = stride,
-                   .log_decay = gates.data(),
-                   .beta = gates.data() + n * gate_stride,
-                   .gate_stride = gate_stride,
-                   .state = state.data(),
-                   .out = out.data(),
-                   .out_stride = dv};
-    head.Advance(begin);
-    return head;
-  }
-
-  // The recurrence, S[i][j] with i over keys and j over values.
-  void Reference(std::vector<double>* outs, std::vector<double>* end_state) const {
-    std::vector<double> s(dk * dv);
-    for (size_t i = 0; i < dk; ++i) {
-      for (size_t j = 0; j < dv; ++j) s[i * dv + j] = static_cast<double>(state[j * dk + i]);
-    }
-    outs->assign(n * dv, 0.0);
-    for (size_t t = 0; t < n; ++t) {
-      const float* q = &qkv[t * stride];
-      const float* k = q + dk;
-      const float* v = k + dk;
-      const double decay = std::exp(static_cast<double>(gates[t * gate_stride]));
-      const double beta = static_cast<double>(gates[(n + t) * gate_stride]);
-      for (double& x : s) x *= decay;
-      for (size_t j = 0; j < dv; ++j) {
-        double m = 0.0;
-        for (size_t i = 0; i < dk; ++i) m += s[i * dv + j] * static_cast<double>(k[i]);
-        const double delta = beta * (static_cast<double>(v[j]) - m);
-        double o = 0.0;
-        for (size_t i = 0; i < dk; ++i) {
-          s[i * dv + j] += static_cast<double>(k[i]) * delta;
-          o += s[i * dv + j] * static_cast<double>(q[i]);
-        }
-        (*outs)[t * dv + j] = o;
-      }
-    }
-    end_state->assign(dk * dv, 0.0);
-    for (size_t i = 0; i < dk; ++i) {
-      for (size_t j = 0; j < dv; ++j) (*end_state)[j * dk + i] = s[i * dv + j];
-    }
-  }
-};
 
 TEST_CASE("the delta rule gives the published small answer") {
   // dk = dv = 2; q is given scaled by 1 / sqrt 2, nothing is normalised. Numbers of an independent Python
@@ -161,7 +71,7 @@ TEST_CASE("stepwise and chunked delta rule both follow the recurrence") {
     const size_t dv = sizes[2];
     CAPTURE(n);
     CAPTURE(dk);
-    Delta step(n, dk, dv, 7);
+    Delta step(n, dk, dv, 3.0, 7);
     Delta chunk = step;
     std::vector<double> outs;
     std::vector<double> end;
@@ -177,7 +87,7 @@ TEST_CASE("stepwise and chunked delta rule both follow the recurrence") {
 }
 
 TEST_CASE("chunks of any length, one after the other, carry the state on") {
-  Delta whole(150, 32, 48, 11);
+  Delta whole(150, 32, 48, 3.0, 11);
   std::vector<double> outs;
   std::vector<double> end;
   whole.Reference(&outs, &end);
