@@ -21,13 +21,15 @@ namespace thimble {
 template <class Isa>
 struct Slice;
 
-/// Asks for a block that lies so far ahead that it arrives in time, beyond the page where the processor's own
-/// prefetching ends. Addresses behind the last tile do no harm.
+/// Asks for a block that lies ahead: first into the second cache, from so far that it arrives there in time and beyond
+/// the page where the processor's own prefetching ends; then into the first one, whose few open requests would not be
+/// enough for the way from memory. Addresses behind the last tile do no harm: the next matrix often lies there.
 template <class Isa>
 void PrefetchBlock(const std::byte* block, size_t bytes) {
-  constexpr size_t kAhead = 3072, kLine = 64;
+  constexpr size_t kNear = 1024, kFar = 8192, kLine = 64;
   for (size_t i = 0; i < bytes; i += kLine) {
-    _mm_prefetch(reinterpret_cast<const char*>(block) + kAhead + i, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(block) + kFar + i, _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(block) + kNear + i, _MM_HINT_T0);
   }
 }
 

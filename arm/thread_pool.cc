@@ -3,6 +3,8 @@
 // A fork-join pool for hundreds of short loops per token. A loop ends when its tasks are done, not when every thread
 // has been heard: the caller never waits for a worker that has not begun. The one thing it must wait for is a task that
 // somebody has begun, and when that worker has lost its processor to another program, the caller gives it its own.
+// Every worker begins with a share of its own, indices side by side, so that it reads memory as one long stream;
+// whoever is done helps the others.
 #include "arm/thread_pool.h"
 
 #include <pthread.h>
@@ -38,8 +40,14 @@ cpu_set_t Only(int processor) {
   return set;
 }
 
-constexpr uint64_t Generation(uint64_t state) { return state >> 32; }
-constexpr uint32_t Left(uint64_t state) { return static_cast<uint32_t>(state); }
+// A share: number of the loop << 32 | tasks of it that nobody has taken.
+constexpr uint64_t Loop(uint64_t share) { return share >> 32; }
+constexpr uint32_t Left(uint64_t share) { return static_cast<uint32_t>(share); }
+
+// The first index of worker w's share of `tasks`, and behind the last one of worker w - 1.
+constexpr uint32_t ShareBegin(uint32_t tasks, size_t workers, size_t w) {
+  return static_cast<uint32_t>(uint64_t{tasks} * w / workers);
+}
 
 }  // namespace
 
@@ -52,6 +60,7 @@ struct alignas(kCacheLine) ThreadPool::Worker {
   std::atomic<bool> taking = false;  // may be inside a task
   std::atomic<bool> moving = false;  // somebody is changing the thread's affinity
   std::atomic<uint32_t> asleep = 0;  // 1: until somebody stores 0 and notifies
+  alignas(kCacheLine) std::atomic<uint64_t> share = 0;
 
   void Move(pthread_t self, const cpu_set_t& to);
   bool LeaveCaller();
@@ -63,19 +72,19 @@ struct ThreadPool::Pool {
   Worker* workers = nullptr;  // [count]; the first one is the caller, and has no thread
   std::atomic<bool> stop = false;
 
-  // The loop. Written by the caller while no task is left, so whoever takes a task with a compare-exchange of `state`
+  // The loop. Written by the caller while no task is left, so whoever takes a task with a compare-exchange of a share
   // has read the loop that the task belongs to.
   std::atomic<void (*)(void*, size_t, size_t)> task = nullptr;
   std::atomic<void*> argument = nullptr;
   std::atomic<uint32_t> tasks = 0;
   std::atomic<size_t> participants = 0;
   std::atomic<int> caller_processor = -1;
+  uint32_t loop = 0;  // its number
 
-  alignas(kCacheLine) std::atomic<uint64_t> state = 0;  // number of the loop << 32 | tasks that nobody has taken
-  alignas(kCacheLine) std::atomic<uint32_t> done = 0;   // tasks of this loop
+  alignas(kCacheLine) std::atomic<uint32_t> done = 0;  // tasks of this loop
 
-  void Publish(uint32_t new_tasks);
-  bool TakeTasks(size_t worker);
+  void Publish();
+  void TakeTasks(size_t worker);
   void AwaitTasks();
   void FetchWorkers();
 };
@@ -108,26 +117,31 @@ bool ThreadPool::Worker::LeaveCaller() {
 uint64_t ThreadPool::Worker::NextLoop(uint64_t seen, int64_t deadline) {
   if (!LeaveCaller()) deadline = 0;
   for (;;) {
-    uint64_t now = Generation(pool->state.load(std::memory_order_acquire));
+    uint64_t now = Loop(share.load(std::memory_order_acquire));
     if (now != seen) return now;
     if (Now() < deadline) continue;
     asleep.store(1);
-    now = Generation(pool->state.load());
+    now = Loop(share.load());
     if (now == seen) {
       asleep.wait(1);
       LeaveCaller();
-      return Generation(pool->state.load(std::memory_order_acquire));
+      return Loop(share.load(std::memory_order_acquire));
     }
     asleep.store(0);
     return now;
   }
 }
 
-/// Begins a loop. Tasks are there to be taken when `state` says so; a worker is either awake and sees it, or has said
-/// that it is asleep before it looked at `state` for the last time.
-void ThreadPool::Pool::Publish(uint32_t new_tasks) {
-  state.store((Generation(state.load(std::memory_order_relaxed)) + 1) << 32 | new_tasks);
-  const size_t wanted = stop ? count : std::min<size_t>(participants.load(std::memory_order_relaxed), new_tasks);
+/// Begins a loop. A worker is either awake and sees its share, or has said that it is asleep before it looked at it for
+/// the last time.
+void ThreadPool::Pool::Publish() {
+  ++loop;
+  const uint32_t all = tasks.load(std::memory_order_relaxed);
+  const size_t wanted = participants.load(std::memory_order_relaxed);
+  for (size_t i = 0; i < wanted; ++i) {
+    const uint32_t size = ShareBegin(all, wanted, i + 1) - ShareBegin(all, wanted, i);
+    workers[i].share.store(uint64_t{loop} << 32 | size);
+  }
   for (size_t i = 1; i < wanted; ++i) {
     if (workers[i].asleep.load() != 0) {
       workers[i].asleep.store(0);
@@ -136,23 +150,27 @@ void ThreadPool::Pool::Publish(uint32_t new_tasks) {
   }
 }
 
-/// False if the loop is not for this worker.
-bool ThreadPool::Pool::TakeTasks(size_t worker) {
-  uint64_t now = state.load(std::memory_order_acquire);
-  const uint64_t loop = Generation(now);
+/// First those of the worker's own share, then what the others have not begun.
+void ThreadPool::Pool::TakeTasks(size_t worker) {
+  const uint64_t now = Loop(workers[worker].share.load(std::memory_order_acquire));
   const auto function = task.load(std::memory_order_acquire);
   void* const context = argument.load(std::memory_order_acquire);
-  const uint32_t end = tasks.load(std::memory_order_acquire);
-  if (worker >= participants.load(std::memory_order_acquire)) return false;
+  const uint32_t all = tasks.load(std::memory_order_acquire);
+  const size_t sharers = participants.load(std::memory_order_acquire);
   uint32_t taken = 0;
-  while (Left(now) != 0 && Generation(now) == loop) {
-    if (!state.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    function(context, end - Left(now), worker);
-    ++taken;
-    --now;
+  for (size_t i = 0; i < sharers; ++i) {
+    const size_t owner = (worker + i) % sharers;
+    std::atomic<uint64_t>& share = workers[owner].share;
+    const uint32_t end = ShareBegin(all, sharers, owner + 1);
+    uint64_t left = share.load(std::memory_order_acquire);
+    while (Left(left) != 0 && Loop(left) == now) {
+      if (!share.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      function(context, end - Left(left), worker);
+      ++taken;
+      --left;
+    }
   }
   if (taken != 0) done.fetch_add(taken, std::memory_order_acq_rel);
-  return true;
 }
 
 /// Waits for the tasks that others have begun.
@@ -196,9 +214,9 @@ void* ThreadPool::Work(void* argument) {
     loop = worker.NextLoop(loop, deadline);
     if (pool.stop) return nullptr;
     worker.taking.store(true, std::memory_order_relaxed);
-    const bool wanted = pool.TakeTasks(worker.index);
+    pool.TakeTasks(worker.index);
     worker.taking.store(false, std::memory_order_relaxed);
-    if (wanted) deadline = Now() + kIdleSpin;
+    deadline = Now() + kIdleSpin;
   }
 }
 
@@ -208,10 +226,10 @@ void ThreadPool::Run(void* last_worker, size_t tasks, void (*task)(void*, size_t
   pool.task.store(task, std::memory_order_release);
   pool.argument.store(argument, std::memory_order_release);
   pool.tasks.store(static_cast<uint32_t>(tasks), std::memory_order_release);
-  pool.participants.store(last.index + 1, std::memory_order_release);
+  pool.participants.store(std::min(last.index + 1, tasks), std::memory_order_release);
   pool.caller_processor.store(sched_getcpu(), std::memory_order_relaxed);
   pool.done.store(0, std::memory_order_relaxed);
-  pool.Publish(static_cast<uint32_t>(tasks));
+  pool.Publish();
   pool.TakeTasks(0);
   pool.AwaitTasks();
 }
@@ -243,7 +261,9 @@ ThreadPool::ThreadPool(size_t threads) {
 ThreadPool::~ThreadPool() {
   if (pool_ == nullptr) return;
   pool_->stop = true;
-  pool_->Publish(0);
+  pool_->tasks = 0;
+  pool_->participants = pool_->count;
+  pool_->Publish();
   for (size_t i = 1; i < pool_->count; ++i) pthread_join(pool_->workers[i].thread, nullptr);
   delete[] pool_->workers;
   delete pool_;
