@@ -26,7 +26,7 @@ struct Slice;
 /// enough for the way from memory. Addresses behind the last tile do no harm: the next matrix often lies there.
 template <class Isa>
 void PrefetchBlock(const std::byte* block, size_t bytes) {
-  constexpr size_t kNear = 1024, kFar = 8192, kLine = 64;
+  constexpr size_t kNear = 2048, kFar = 8192, kLine = 64;
   for (size_t i = 0; i < bytes; i += kLine) {
     _mm_prefetch(reinterpret_cast<const char*>(block) + kFar + i, _MM_HINT_T1);
     _mm_prefetch(reinterpret_cast<const char*>(block) + kNear + i, _MM_HINT_T0);

@@ -76,11 +76,12 @@ __m512 Scales(const std::byte* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-// The halves of bytes of QB4 plus 8, from 0 to 15.
-__m512i LowCodes(__m512i bytes) {
-  return _mm512_xor_si512(_mm512_and_si512(bytes, _mm512_set1_epi8(15)), _mm512_set1_epi8(8));
+// The low or the high halves of bytes of QB4 plus 8, from 0 to 15 or sixteen times as much: where they stand.
+template <int kMask>
+__m512i Halves(__m512i bytes) {
+  return _mm512_ternarylogic_epi32(bytes, _mm512_set1_epi8(-0x78), _mm512_set1_epi8(static_cast<char>(kMask)),
+                                   0x28);  // (bytes ^ 0x88) & mask
 }
-__m512i HighCodes(__m512i bytes) { return LowCodes(_mm512_srli_epi16(bytes, 4)); }
 
 // A block of QB3, codes plus 4, from 0 to 7: four values of 16 rows each.
 struct Units {
@@ -98,23 +99,24 @@ Units Qb3Units(const std::byte* p) {
            join(_mm512_srli_epi16(c, 5), _mm512_srli_epi16(b, 6))}};
 }
 
-// One token times a tile of QB4, sixteen results.
+// One token times a tile of QB4, sixteen results. Products are kept sixteenfold, as the scales are divided by 16.
 __m512 DotQb4(const std::byte* tile, const Activations& x) {
   __m512 sum = _mm512_setzero_ps();
   const std::byte* block = tile + Qb4::kSumBytes;
   for (size_t b = 0; b < x.cols / kBlock; ++b, block += Qb4::kBlockBytes) {
     PrefetchBlock<Avx512>(block, Qb4::kBlockBytes);
     const int8_t* codes = x.codes + b * kBlock;
-    __m512i low = _mm512_set1_epi32(-8 * x.sums[b]), high = _mm512_setzero_si512();
+    __m512i low = _mm512_setzero_si512(), high = _mm512_set1_epi32(-16 * 8 * x.sums[b]);
     for (size_t k = 0; k < kBlock; k += 8) {
       const __m512i bytes = Load(block + k * 8);
-      low = _mm512_dpbusd_epi32(low, LowCodes(bytes), Broadcast32(codes + k));
-      high = _mm512_dpbusd_epi32(high, HighCodes(bytes), Broadcast32(codes + k + 4));
+      low = _mm512_dpbusd_epi32(low, Halves<0x0f>(bytes), Broadcast32(codes + k));
+      high = _mm512_dpbusd_epi32(high, Halves<0xf0>(bytes), Broadcast32(codes + k + 4));
     }
     const __m512 scale = _mm512_mul_ps(Scales(block + Qb4::kCodeBytes), _mm512_set1_ps(x.scales[b]));
-    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(low, high)), scale, sum);
+    const __m512i dot = _mm512_add_epi32(_mm512_slli_epi32(low, 4), high);
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, sum);
   }
-  return _mm512_mul_ps(sum, _mm512_set1_ps(16.0f));
+  return sum;
 }
 
 __m512 DotQb3(const std::byte* tile, const Activations& x) {
@@ -140,8 +142,8 @@ void UnpackQb4(const std::byte* from, const Tile<Avx512>& tile) {
   for (size_t b = 0; b < tile.cols / kBlock; ++b, block += Qb4::kBlockBytes) {
     for (size_t k = 0; k < kBlock; k += 8, to += 8 * kRows) {
       const __m512i bytes = Load(block + k * 8);
-      _mm512_store_si512(to, LowCodes(bytes));
-      _mm512_store_si512(to + 4 * kRows, HighCodes(bytes));
+      _mm512_store_si512(to, Halves<0x0f>(bytes));
+      _mm512_store_si512(to + 4 * kRows, Halves<0x0f>(_mm512_srli_epi16(bytes, 4)));
     }
     const __m512 scale = _mm512_mul_ps(Scales(block + Qb4::kCodeBytes), _mm512_set1_ps(16.0f));
     _mm512_store_ps(tile.scales + b * kRows, scale);
