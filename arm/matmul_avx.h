@@ -25,7 +25,7 @@ struct Slice;
 /// the page where the processor's own prefetching ends; then into the first one, whose few open requests would not be
 /// enough for the way from memory. Addresses behind the last tile do no harm: the next matrix often lies there.
 template <class Isa>
-void PrefetchBlock(const std::byte* block, size_t bytes) {
+[[gnu::always_inline]] inline void PrefetchBlock(const std::byte* block, size_t bytes) {
   constexpr size_t kNear = 2048, kFar = 8192, kLine = 64;
   for (size_t i = 0; i < bytes; i += kLine) {
     _mm_prefetch(reinterpret_cast<const char*>(block) + kFar + i, _MM_HINT_T1);

@@ -13,8 +13,19 @@
 
 namespace thimble {
 
-/// Weights that are some 4 kB ahead, in the same rows or in the next.
-inline constexpr size_t kPrefetchAhead = 4096;
+/// Asks for weights that lie ahead, in the same rows or in the next: first into the second cache, from so far that they
+/// arrive there in time and beyond the page where the processor's own prefetching ends; then into the first one, whose
+/// few open requests would not be enough for the way from memory. Addresses behind the last row do no harm: the next
+/// matrix often lies there. Inlined always: a function that only prefetches has no effect in GCC's eyes, and a call of
+/// it is dropped.
+template <class Isa>
+[[gnu::always_inline]] inline void PrefetchAhead(const void* at, size_t bytes) {
+  constexpr size_t kNear = 2048, kFar = 8192, kLine = 64;
+  for (size_t i = 0; i < bytes; i += kLine) {
+    _mm_prefetch(static_cast<const char*>(at) + kFar + i, _MM_HINT_T1);
+    _mm_prefetch(static_cast<const char*>(at) + kNear + i, _MM_HINT_T0);
+  }
+}
 
 /// Everything but the products, for one row in registers of 256 bits.
 template <class Isa>
@@ -34,9 +45,8 @@ struct YmmVectors {
   static Bytes Load(const Rows& w, size_t offset) { return _mm256_loadu_si256(w.template At<__m256i_u>(offset)); }
   static Bytes LoadValues(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)); }
   static void Store(int8_t* p, Bytes v) { _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(p), v); }
-  /// Inlined always: a function that only prefetches has no effect in GCC's eyes, and a call of it is dropped.
   [[gnu::always_inline]] static void Prefetch(const Rows& w, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(w.template At<char>(kPrefetchAhead + i), _MM_HINT_T0);
+    PrefetchAhead<Isa>(w.template At<char>(0), bytes);
   }
   static Bytes Broadcast(uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static Bytes Nibbles(const Rows& w, size_t offset) {

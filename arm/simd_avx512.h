@@ -39,12 +39,9 @@ struct Simd<Avx512> {
     return Two(_mm256_loadu_si256(w.At<__m256i_u>(offset, 0)), _mm256_loadu_si256(w.At<__m256i_u>(offset, 1)));
   }
   static Bytes LoadValues(const int8_t* p) { return _mm512_broadcast_i64x4(One::LoadValues(p)); }
-  /// Inlined always, as in YmmVectors.
   [[gnu::always_inline]] static void Prefetch(const Rows& w, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) {
-      _mm_prefetch(w.At<char>(kPrefetchAhead + i, 0), _MM_HINT_T0);
-      _mm_prefetch(w.At<char>(kPrefetchAhead + i, 1), _MM_HINT_T0);
-    }
+    PrefetchAhead<Avx512>(w.At<char>(0, 0), bytes);
+    PrefetchAhead<Avx512>(w.At<char>(0, 1), bytes);
   }
   static Bytes Nibbles(const Rows& w, size_t offset) {
     const __m512i twice = Two(_mm256_broadcastsi128_si256(_mm_loadu_si128(w.At<__m128i_u>(offset, 0))),

@@ -86,7 +86,7 @@ Error WritePlot(const std::string& path, const std::string& model, std::span<con
 }
 
 int Bench(const BenchOptions& options) {
-  std::vector<BenchRequest> requests = Requests(options);
+  const std::vector<BenchRequest> requests = Requests(options);
   for (const BenchRequest& request : requests) {
     const bool none =
         request.prefill_given && request.decode_given && request.sizes.prefill + request.sizes.decode == 0;
@@ -97,8 +97,7 @@ int Bench(const BenchOptions& options) {
       return Misused("--plot takes one --pp and one --tg", "see thimble bench --help");
   }
   std::vector<BenchFigures> rows;
-  for (BenchRequest& request : requests) {
-    if (!rows.empty()) request.read_gbps = rows[0].read_gbps;
+  for (const BenchRequest& request : requests) {
     rows.emplace_back();
     const auto runtime = std::make_unique<Runtime>();
     const Result<bool> done = MeasureBench(request, *runtime, &rows.back());
@@ -123,8 +122,9 @@ void AddBench(CLI::App& app, int& code) {
   AddModel(*command, *options);
   command->usage(
       "Usage: thimble bench MODEL [options]\n\nFeeds random tokens, then generates, each from the same depth: tokens "
-      "per second of both up to the choice of the\nnext token, the weights that a token reads and how fast this "
-      "machine reads memory, memory at most, time by part.\nN may be several numbers, separated by commas: a row for "
+      "per second of both up to the choice of the\nnext token, the weights that a token reads and how fast the "
+      "same threads only read them, memory at most, time by part.\nN may be several numbers, separated by commas: a "
+      "row for "
       "every combination. Rates are medians.");
   const auto add = [&](const char* name, std::string& value, const char* what) {
     command->add_option(name, value, what)->option_text("N")->check(Counts());

@@ -3,10 +3,10 @@
 // See bench_machine.h. Linux only, like the program.
 #include "bench_machine.h"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -16,19 +16,21 @@
 namespace thimble::program {
 namespace {
 
-constexpr size_t kLine = 64 / sizeof(uint64_t);     // words of a cache line
-constexpr size_t kAhead = 8192 / sizeof(uint64_t);  // how far ahead lines are asked for
-constexpr size_t kPieces = 256, kStep = 4 * kLine;
-constexpr int kPasses = 5;
+constexpr size_t kLine = 64, kStep = 4 * kLine;
+constexpr size_t kAhead = 8192;               // how far ahead lines are asked for
+constexpr size_t kPiece = size_t{256} << 10;  // of a task; a multiple of kStep
 
 // The sum of the first word of every line. Memory moves by the line, so reading the rest of it would only measure how
 // wide the vectors are that this file was compiled for.
-uint64_t SumOfLines(const uint64_t* words, size_t count) {
+uint64_t SumOfLines(std::span<const std::byte> bytes) {
   uint64_t sum[4] = {};
-  for (size_t i = 0; i < count; i += kStep) {
+  for (size_t i = 0; i < bytes.size(); i += kStep) {
     for (size_t line = 0; line < 4; ++line) {
-      __builtin_prefetch(words + i + line * kLine + kAhead);
-      sum[line] += words[i + line * kLine];
+      const std::byte* at = bytes.data() + i + line * kLine;
+      __builtin_prefetch(at + kAhead);
+      uint64_t word;
+      std::memcpy(&word, at, sizeof word);
+      sum[line] += word;
     }
   }
   return sum[0] + sum[1] + sum[2] + sum[3];
@@ -36,22 +38,19 @@ uint64_t SumOfLines(const uint64_t* words, size_t count) {
 
 }  // namespace
 
-double ReadBandwidth(const Workers& workers) {
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES));
-  const size_t megabytes = std::min<size_t>(384, pages / 4 * page >> 20);  // a quarter of a small board
-  const size_t piece = (megabytes << 20) / sizeof(uint64_t) / kPieces / kStep * kStep;
-  const std::vector<uint64_t> words(kPieces * piece + kAhead + kStep, 1);
-  std::vector<uint64_t> sums(kPieces * kLine);  // a cache line each
-  double best = 0.0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const Stopwatch watch;
-    ParallelFor(workers, kPieces,
-                [&](size_t i, size_t) { sums[i * kLine] += SumOfLines(words.data() + i * piece, piece); });
-    best = std::max(best, static_cast<double>(kPieces * piece * sizeof(uint64_t)) / watch.seconds() / 1e9);
+double ReadBandwidth(const Workers& workers, std::span<const std::span<const std::byte>> ranges) {
+  std::vector<std::span<const std::byte>> pieces;
+  size_t bytes = 0;
+  for (const auto range : ranges) {
+    const size_t size = range.size() / kStep * kStep;
+    for (size_t i = 0; i < size; i += kPiece) pieces.push_back(range.subspan(i, std::min(kPiece, size - i)));
+    bytes += size;
   }
-  uint64_t total = 0;
-  for (const uint64_t sum : sums) total += sum;
-  return total == kPasses * kPieces * piece / kLine ? best : 0.0;  // the sums are used, so they cannot be left out
+  std::atomic<uint64_t> sum = 0;  // somebody must want it, or nothing is read
+  const Stopwatch watch;
+  ParallelFor(workers, pieces.size(),
+              [&](size_t i, size_t) { sum.fetch_add(SumOfLines(pieces[i]), std::memory_order_relaxed); });
+  return static_cast<double>(bytes) / watch.seconds() / 1e9;
 }
 
 double PeakResident() {

@@ -4,6 +4,7 @@
 #include "bench_measure.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -13,25 +14,38 @@
 namespace thimble::program {
 namespace {
 
+constexpr int kReadPasses = 5;  // after each repetition
+
 uint64_t RowBytes(const Matrix& w) { return w.tile_bytes() / w.format->tile_rows; }
 
-// Bytes of weights that one decoded token reads: everything but the embedding (a single row, unless it is the head too)
-// and the MTP block.
-uint64_t BytesPerToken(const Model& model) {
+using Bytes = std::span<const std::byte>;
+
+// The matrices that one decoded token reads, in that order: everything but the embedding and the MTP block.
+std::vector<Bytes> MatricesOfToken(const Model& model) {
   const Config& c = model.config;
-  uint64_t bytes = model.weights.output.bytes() + RowBytes(model.weights.token_embd);
+  std::vector<Bytes> bytes;
+  const auto add = [&](std::initializer_list<const Matrix*> matrices) {
+    for (const Matrix* w : matrices) bytes.emplace_back(w->tile(0), w->bytes());
+  };
   for (size_t i = 0; i < c.block_count; ++i) {
     const LayerWeights& l = model.weights.layers[i];
-    bytes += l.ffn_gate.bytes() + l.ffn_up.bytes() + l.ffn_down.bytes();
     if (c.IsRecurrent(i)) {
       const DeltaNetWeights& w = l.deltanet;
-      bytes += w.attn_qkv.bytes() + w.attn_gate.bytes() + w.ssm_beta.bytes() + w.ssm_alpha.bytes() + w.ssm_out.bytes();
+      add({&w.attn_qkv, &w.attn_gate, &w.ssm_beta, &w.ssm_alpha, &w.ssm_out});
     } else {
       const AttentionWeights& w = l.attention;
-      bytes += w.attn_q.bytes() + w.attn_k.bytes() + w.attn_v.bytes() + w.attn_output.bytes();
+      add({&w.attn_q, &w.attn_k, &w.attn_v, &w.attn_output});
     }
+    add({&l.ffn_gate, &l.ffn_up, &l.ffn_down});
   }
+  add({&model.weights.output});
   return bytes;
+}
+
+// Bytes of state that the DeltaNet layers read and those that they write for one decoded token.
+uint64_t StateBytesPerToken(const Config& c) {
+  const uint64_t floats = uint64_t{c.state_size} * c.inner_size + uint64_t{c.conv_channels()} * (c.conv_kernel - 1);
+  return 2 * sizeof(float) * floats * c.recurrent_count();
 }
 
 // Gives the time since the last mark to the part that ends there.
@@ -182,9 +196,13 @@ void TakePeak(const Track& track, BenchFigures* figures) {
   figures->peak_total = std::max(figures->peak_total, PeakResident() - own);
 }
 
-Result<bool> Repeat(Track& track, uint32_t repetitions, BenchFigures* figures) {
+// `read` gives the ceiling of decoding. It is asked in between, since a machine that others use too is not always as
+// fast.
+template <class Read>
+Result<bool> Repeat(Track& track, uint32_t repetitions, const Read& read, BenchFigures* figures) {
   const BenchSizes& sizes = figures->sizes;
   Runs prefill, decode;
+  std::vector<double> read_gbps;
   for (uint32_t i = 0; i < repetitions; ++i) {
     if (sizes.prefill != 0) {
       const Result<bool> done = track.Prefill(sizes.prefill);
@@ -198,7 +216,9 @@ Result<bool> Repeat(Track& track, uint32_t repetitions, BenchFigures* figures) {
       decode.Add(track.seconds(), track.parts());
       TakePeak(track, figures);
     }
+    for (int pass = 0; pass < kReadPasses; ++pass) read_gbps.push_back(read());
   }
+  figures->read_gbps = Median(read_gbps);
   figures->prefill_tps = prefill.Rate(sizes.prefill);
   figures->decode_tps = decode.Rate(sizes.decode);
   figures->prefill_parts = prefill.PerToken(sizes.prefill);
@@ -246,14 +266,14 @@ Result<bool> MeasureBench(const BenchRequest& request, Runtime& runtime, BenchFi
   figures->kernels = backend.kernels->name;
   figures->prefill_threads = backend.workers.count;
   figures->decode_threads = backend.step_workers.count;
-  figures->bytes_per_token = BytesPerToken(runtime.model());
+  const std::vector<Bytes> matrices = MatricesOfToken(runtime.model());
+  figures->bytes_per_token = RowBytes(runtime.model().weights.token_embd);  // of the token itself
+  for (const Bytes matrix : matrices) figures->bytes_per_token += matrix.size();
+  figures->state_bytes_per_token = StateBytesPerToken(runtime.model().config);
   figures->arena_bytes = runtime.arena_bytes() - track.checkpoint_bytes();
   const Result<bool> ready = track.Prepare();
   if (!ready || !*ready) return ready;
-  const Result<bool> done = Repeat(track, request.repetitions, figures);
-  if (!done || !*done) return done;
-  figures->read_gbps = request.read_gbps != 0 ? request.read_gbps : ReadBandwidth(backend.step_workers);
-  return true;
+  return Repeat(track, request.repetitions, [&] { return ReadBandwidth(backend.step_workers, matrices); }, figures);
 }
 
 }  // namespace thimble::program

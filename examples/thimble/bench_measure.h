@@ -33,8 +33,9 @@ struct BenchFigures {
   double decode_tps = 0;           // of greedy decoding
   PartSeconds prefill_parts = {};  // per token
   PartSeconds decode_parts = {};
-  uint64_t bytes_per_token = 0;  // of weights
-  double read_gbps = 0;
+  uint64_t bytes_per_token = 0;        // of weights
+  uint64_t state_bytes_per_token = 0;  // of DeltaNet state, read and written
+  double read_gbps = 0;                // at which the threads of decoding only read those weights
   size_t arena_bytes = 0;
   ProcessMemory peak;     // the most of each at the end of any timed run; nothing is given back in between
   double peak_total = 0;  // MiB, anonymous and files together, by the kernel's own high-water mark
@@ -51,7 +52,6 @@ struct BenchRequest {
   bool prefill_given = false;  // otherwise sizes.prefill becomes 512, or what the model was trained for
   bool decode_given = false;   // otherwise sizes.decode becomes 64, or as above
   uint32_t repetitions = 1;
-  double read_gbps = 0;  // what ReadBandwidth gave before; 0: it is measured
 };
 
 /// Opens the model in `runtime`, a fresh one, which must outlive the error that this may end with: its names are the

@@ -42,6 +42,7 @@ Json Row(const std::string& model, const BenchFigures& f) {
   json["prefill_tps"] = OrNull(f.prefill_tps);
   json["decode_tps"] = OrNull(f.decode_tps);
   json["bytes_per_token"] = f.bytes_per_token;
+  json["state_bytes_per_token"] = f.state_bytes_per_token;
   json["weights_gbps"] = OrNull(f.weights_gbps());
   json["read_gbps"] = f.read_gbps;
   json["read_fraction"] = OrNull(f.weights_gbps() / f.read_gbps);
@@ -95,9 +96,13 @@ std::string Lines(const BenchFigures& f) {
   if (f.sizes.prefill != 0) Append(&text, "prefill  %10.2f tokens/s  (%u tokens)\n", f.prefill_tps, f.sizes.prefill);
   if (f.sizes.decode != 0) {
     Append(&text, "decode   %10.2f tokens/s  (%u tokens)\n", f.decode_tps, f.sizes.decode);
-    Append(&text, "weights  %10.2f GB/s      (%.2f MB a token; %.0f %% of the %.2f GB/s that this machine reads)\n",
-           f.weights_gbps(), static_cast<double>(f.bytes_per_token) / 1e6, 100 * f.weights_gbps() / f.read_gbps,
-           f.read_gbps);
+    const double megabytes = static_cast<double>(f.bytes_per_token) / 1e6;
+    const double state = static_cast<double>(f.state_bytes_per_token) / 1e6;
+    Append(&text,
+           "weights  %10.2f GB/s      (%.2f MB a token; only reading them: %.2f GB/s, of which this is %.0f %%)\n",
+           f.weights_gbps(), megabytes, f.read_gbps, 100 * f.weights_gbps() / f.read_gbps);
+    Append(&text, "state    %10.2f GB/s      (%.2f MB a token that DeltaNet reads and writes, not counted above)\n",
+           state * f.decode_tps / 1e3, state);
   }
   Append(&text, "memory   %10.2f MiB       arena; at most resident: %.1f MiB anonymous, %.1f MiB of files\n",
          static_cast<double>(f.arena_bytes) / (1024 * 1024), f.peak.anonymous, f.peak.file);
