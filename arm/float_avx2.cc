@@ -8,6 +8,7 @@
 #include "arm/float_delta_chunk.h"
 #include "arm/float_delta_step.h"
 #include "arm/float_matmul.h"
+#include "arm/float_state.h"
 
 namespace thimble {
 
@@ -34,6 +35,12 @@ struct Vector<Avx2> {
   static F Load(ElementF16, const std::byte* p) { return _mm256_cvtph_ps(LoadHalf(p)); }
   static F Load(ElementBF16, const std::byte* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(LoadHalf(p)), 16));
+  }
+  static F Load(ElementI16, const std::byte* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(LoadHalf(p))); }
+  // Two vectors of magnitude up to 32767, rounded to nearest even.
+  static void StoreRounded(const F* x, int16_t* codes) {
+    const __m256i halves = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_permute4x64_epi64(halves, 0xd8));
   }
   static void LoadFour(const float* p, F* x) {
     Unroll<4>([&](auto i) { x[i] = Load(p + i * kWidth); });

@@ -21,6 +21,8 @@ struct FloatKernels {
                        float* tail);
   static void DeltaStep(const DeltaHead& head);
   static void DeltaChunk(const DeltaHead& head, float* scratch);
+  static void WidenState(const StateRows& state, float* rows);
+  static void RoundState(const float* rows, const StateRows& state);
   static void Attend(const AttentionHead& head, float* scratch);
 
   /// Kernels::matmul with the activations' floats and weights of any format, decoded row by row where they are not F32,

@@ -8,6 +8,7 @@
 #include "arm/float_delta_chunk.h"
 #include "arm/float_delta_step.h"
 #include "arm/float_matmul.h"
+#include "arm/float_state.h"
 
 namespace thimble {
 
@@ -44,6 +45,9 @@ struct Vector<Neon> {
   static F Load(ElementBF16, const std::byte* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)), 16));
   }
+  static F Load(ElementI16, const std::byte* p) {
+    return vcvtq_f32_s32(vmovl_s16(vld1_s16(reinterpret_cast<const int16_t*>(p))));
+  }
   static void LoadPair(ElementF32, const float* p, F* x) {
     x[0] = vld1q_f32(p);
     x[1] = vld1q_f32(p + kWidth);
@@ -60,6 +64,16 @@ struct Vector<Neon> {
     const uint16x8_t halves = vld1q_u16(reinterpret_cast<const uint16_t*>(p));
     x[0] = vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(halves), 16));
     x[1] = vreinterpretq_f32_u32(vshll_high_n_u16(halves, 16));
+  }
+  static void LoadPair(ElementI16, const std::byte* p, F* x) {
+    const int16x8_t codes = vld1q_s16(reinterpret_cast<const int16_t*>(p));
+    x[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(codes)));
+    x[1] = vcvtq_f32_s32(vmovl_high_s16(codes));
+  }
+  // Two vectors of magnitude up to 32767, rounded to nearest even.
+  static void StoreRounded(const F* x, int16_t* codes) {
+    const int16x8_t low = vreinterpretq_s16_s32(vcvtnq_s32_f32(x[0]));
+    vst1q_s16(codes, vuzp1q_s16(low, vreinterpretq_s16_s32(vcvtnq_s32_f32(x[1]))));
   }
 
   static F MulAdd(F a, F b, F c) { return vfmaq_f32(c, a, b); }

@@ -27,6 +27,9 @@ struct ElementF16 {
 struct ElementBF16 {
   static constexpr size_t kBytes = 2;
 };
+struct ElementI16 {
+  static constexpr size_t kBytes = 2;
+};
 
 template <size_t kValue>
 struct Index {

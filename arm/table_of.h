@@ -22,6 +22,8 @@ constexpr Kernels TableOf(const char* name) {
           .conv_silu = Floats::ConvSilu,
           .delta_step = Floats::DeltaStep,
           .delta_chunk = Floats::DeltaChunk,
+          .widen_state = Floats::WidenState,
+          .round_state = Floats::RoundState,
           .attend = Floats::Attend};
 }
 

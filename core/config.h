@@ -70,11 +70,18 @@ struct Config {
   size_t attention_count() const { return block_count - recurrent_count(); }
 };
 
+/// How DeltaNet states are kept while no batch of tokens is in them. The arithmetic is float32 in either form.
+enum class StateForm : uint8_t {
+  kF32,
+  kI16,  // 16-bit whole numbers and a scale for every row: half the bytes, rounded once a batch
+};
+
 /// What a session may use: chosen by its user before anything is taken.
 struct Limits {
-  uint32_t context = 4096;   // tokens that the key/value cache holds
-  uint32_t batch = 64;       // tokens that go through the layers together; more is faster prefill and more work memory
-  Type kv = Type::kF16;      // format of the cache: kF16 or kF32
+  uint32_t context = 4096;  // tokens that the key/value cache holds
+  uint32_t batch = 64;      // tokens that go through the layers together; more is faster prefill and more work memory
+  Type kv = Type::kF16;     // format of the cache: kF16 or kF32
+  StateForm state = StateForm::kF32;
   uint32_t checkpoints = 0;  // states that Session::Save can hold (choices of several tokens want 1 or more)
 };
 

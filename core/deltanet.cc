@@ -2,6 +2,10 @@
 //
 // The gated delta rule of one head, portable, in its two equal forms (MODEL.md): token by token, and a chunk of tokens
 // at once. The state is kept transposed, a row for each value dimension, so that every product runs along memory.
+// Behind them, the state in 16 bits.
+#include <cmath>
+#include <limits>
+
 #include "core/math.h"
 #include "core/portable.h"
 #include "quant/lanes.h"
@@ -84,6 +88,34 @@ void PortableDeltaChunk(const DeltaHead& head, float* scratch) {
     for (size_t t = 0; t < n; ++t) {
       const float fresh = news[t * dv + j];
       for (size_t i = 0; i < dk; ++i) row[i] += fresh * keys[t * dk + i];
+    }
+  }
+}
+
+void PortableWidenState(const StateRows& state, float* rows) {
+  for (size_t r = 0; r < state.rows; ++r) {
+    for (size_t i = 0; i < state.row_size; ++i) {
+      rows[r * state.row_size + i] = state.scales[r] * static_cast<float>(state.codes[r * state.row_size + i]);
+    }
+  }
+}
+
+void PortableRoundState(const float* rows, const StateRows& state) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: what is added to it loses its fraction, halves to the even side
+  for (size_t r = 0; r < state.rows; ++r) {
+    const float* row = rows + r * state.row_size;
+    int16_t* codes = state.codes + r * state.row_size;
+    float top = 0.0f;
+    for (size_t i = 0; i < state.row_size; ++i) {
+      const float magnitude = std::fabs(row[i]);
+      top = magnitude <= top ? top : magnitude;
+      if (!(top <= std::numeric_limits<float>::max())) break;
+    }
+    const bool finite = top <= std::numeric_limits<float>::max();
+    const float inverse = finite && top >= StateRows::kFloor ? 32767.0f / top : 0.0f;
+    state.scales[r] = !finite ? std::numeric_limits<float>::quiet_NaN() : inverse > 0.0f ? top / 32767.0f : 0.0f;
+    for (size_t i = 0; i < state.row_size; ++i) {
+      codes[i] = finite ? static_cast<int16_t>(row[i] * inverse + kRound - kRound) : int16_t{0};
     }
   }
 }

@@ -18,6 +18,8 @@ const Kernels kPortableKernels = {
     .conv_silu = PortableConvSilu,
     .delta_step = PortableDeltaStep,
     .delta_chunk = PortableDeltaChunk,
+    .widen_state = PortableWidenState,
+    .round_state = PortableRoundState,
     .attend = PortableAttend,
 };
 

@@ -62,6 +62,16 @@ struct DeltaHead {
   }
 };
 
+/// Rows of a DeltaNet state in 16 bits: row r is scales[r] * codes[r][0 .. row_size).
+struct StateRows {
+  static constexpr float kFloor = 0x1p-100f;  // a row of smaller values becomes zero: no float scales it to codes
+
+  size_t rows;
+  size_t row_size;
+  int16_t* codes;
+  float* scales;
+};
+
 /// One token's queries that share a key/value head, and the cache that they read.
 struct AttentionHead {
   size_t head_dim;
@@ -130,6 +140,14 @@ struct Kernels {
 
   /// The same for up to kDeltaChunk tokens at once, in chunked form. `scratch` holds DeltaChunkFloats(head) floats.
   void (*delta_chunk)(const DeltaHead& head, float* scratch);
+
+  /// rows[r][i] = scales[r] * codes[r][i].
+  void (*widen_state)(const StateRows& state, float* rows);
+
+  /// Codes and scales of rows[r][i]: a row's largest magnitude becomes 32767, the others are rounded to nearest even. A
+  /// row below StateRows::kFloor becomes zero; one that holds a NaN or an infinity becomes NaN. Every table gives the
+  /// same bits.
+  void (*round_state)(const float* rows, const StateRows& state);
 
   /// Softmax attention of one token. `scratch` holds AttentionFloats(head) floats.
   void (*attend)(const AttentionHead& head, float* scratch);

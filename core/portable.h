@@ -17,6 +17,8 @@ void PortableConvSilu(float* u, size_t tokens, size_t channels, size_t begin, si
                       float* tail);
 void PortableDeltaStep(const DeltaHead& head);
 void PortableDeltaChunk(const DeltaHead& head, float* scratch);
+void PortableWidenState(const StateRows& state, float* rows);
+void PortableRoundState(const float* rows, const StateRows& state);
 void PortableAttend(const AttentionHead& head, float* scratch);
 
 }  // namespace thimble

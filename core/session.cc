@@ -39,11 +39,23 @@ size_t WidestInput(const Config& c) {
                           std::max<size_t>(c.inner_size, c.attention_dim()));
 }
 
-// Bytes of one worker's scratch: the largest need of any kernel.
-size_t ScratchBytes(const Config& c) {
-  const size_t chunk = sizeof(float) * DeltaChunkFloats(c.state_size, c.value_size());
+// Bytes of one worker's scratch: the largest need of any kernel. A state in 16 bits is widened there, a head at a time.
+size_t ScratchBytes(const Config& c, const Limits& limits) {
+  const size_t widened = limits.state == StateForm::kF32 ? 0 : size_t{c.state_size} * c.value_size();
+  const size_t chunk = sizeof(float) * (DeltaChunkFloats(c.state_size, c.value_size()) + widened);
   const size_t attention = sizeof(float) * AttentionFloats(c.key_length, c.head_count / c.head_count_kv);
   return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
+}
+
+// A task of the delta rule has a value head's rows of the state, or, where workers are more than heads, a share of
+// them: a multiple of kDeltaRows, the widest tile of the chunked form. Steps go through so many at a time, that they
+// stay in the nearest cache.
+constexpr size_t kDeltaRows = 32;
+
+size_t RowsPerDeltaTask(size_t rows, size_t heads, size_t workers) {
+  const size_t parts = (workers + heads - 1) / heads;
+  const size_t share = (rows + parts - 1) / parts;
+  return (share + kDeltaRows - 1) / kDeltaRows * kDeltaRows;
 }
 
 size_t WorkerCount(const Backend& backend) {
@@ -99,7 +111,10 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
 
   s.state_ = arena.Take<State>(1);
   s.hidden_ = arena.Take<float>(c.embedding_length);
-  s.delta_ = arena.Take<float>(c.state_size, c.inner_size, c.recurrent_count());
+  const bool floats = limits.state == StateForm::kF32;
+  s.delta_ = arena.Take<float>(c.state_size, floats ? c.inner_size : 0, c.recurrent_count());
+  s.delta_codes_ = arena.Take<int16_t>(c.state_size, floats ? 0 : c.inner_size, c.recurrent_count());
+  s.delta_scales_ = arena.Take<float>(floats ? 0 : c.inner_size, c.recurrent_count());
   s.conv_ = arena.Take<float>(c.conv_channels(), c.conv_kernel - 1, c.recurrent_count());
   plan.state = section();
   s.state_bytes_ = plan.state;
@@ -109,7 +124,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   plan.checkpoints = section();
 
   const size_t widest = WidestInput(c);
-  s.scratch_bytes_ = (ScratchBytes(c) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
+  s.scratch_bytes_ = (ScratchBytes(c, limits) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
   s.logits_ = arena.Take<float>(c.vocab_size);
   s.residual_ = arena.Take<float>(batch, c.embedding_length);
   s.normed_ = arena.Take<float>(batch, c.embedding_length);
@@ -366,6 +381,7 @@ void Session::RunFeedForward(const LayerWeights& layer, size_t first, size_t n) 
 
 void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
   const Config& c = model_->config;
+  const Kernels& kernels = *backend_.kernels;
   const DeltaNetWeights& w = layer.deltanet;
   const size_t inner = c.inner_size;
   const size_t hv = c.time_step_rank;
@@ -377,7 +393,11 @@ void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
   work.beta = work.out + n * inner;           // [n][hv]
   work.decay = work.beta + n * hv;            // [n][hv], first alpha, then the logarithm of the decay
   work.tail = conv_ + index * (c.conv_kernel - 1) * c.conv_channels();
-  work.state = delta_ + index * c.inner_size * c.state_size;
+  const bool floats = limits_.state == StateForm::kF32;
+  const size_t rows = index * inner;  // of the layers before
+  work.state = floats ? delta_ + rows * c.state_size : nullptr;
+  work.codes = floats ? nullptr : delta_codes_ + rows * c.state_size;
+  work.scales = floats ? nullptr : delta_scales_ + rows;
   const Product in[] = {
       {&w.attn_qkv, work.qkv}, {&w.attn_gate, work.z}, {&w.ssm_beta, work.beta}, {&w.ssm_alpha, work.decay}};
   const Activations x = Rounded(normed_, n, c.embedding_length);
@@ -386,69 +406,92 @@ void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
   Mark(Part::kDeltaNetProjections);
 
   for (size_t t = 0; t < n; ++t) OpenGates(w, hv, work.beta + t * hv, work.decay + t * hv);
-  ParallelFor(WorkersFor(n), c.group_count,
-              [&](size_t group, size_t worker) { RunDeltaGroup(w, work, group, Scratch(worker)); });
-  Mark(Part::kDeltaNet);
+  ParallelFor(WorkersFor(n), c.group_count, [&](size_t group, size_t) { ConvolveGroup(w, work, group); });
+  const size_t dv = c.value_size();
+  const size_t share = RowsPerDeltaTask(dv, hv, WorkersFor(n).count);
+  const size_t parts = (dv + share - 1) / share;
+  const size_t together = n < kDeltaChunkMin ? kDeltaRows : share;
+  ParallelFor(WorkersFor(n), hv * parts, [&](size_t i, size_t worker) {
+    const size_t end = std::min<size_t>((i % parts + 1) * share, dv);
+    for (size_t begin = i % parts * share; begin < end; begin += together) {
+      RunDeltaRows(work, i / parts, begin, std::min<size_t>(together, end - begin), Scratch(worker));
+    }
+  });
 
   const Product out[] = {{&w.ssm_out, mixed_}};
   const Activations gated = Rounded(work.z, n, inner);
-  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) { Round(gated, t); });
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) {
+    for (size_t i = t * inner; i < (t + 1) * inner; i += dv) {
+      kernels.rms_norm(work.out + i, w.ssm_norm, dv, c.layer_norm_rms_epsilon, work.out + i);
+      kernels.swiglu(work.z + i, work.out + i, dv);
+    }
+    Round(gated, t);
+  });
+  Mark(Part::kDeltaNet);
   Multiply(gated, out);
   Mark(Part::kDeltaNetProjections);
 }
 
-// One key head and the value heads that read it: convolution, norms, the delta rule, and the gated norm of what it
-// gives, which takes the place of the gate.
-void Session::RunDeltaGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group, std::byte* scratch) {
+// One key head and the value heads that read it: convolution, and the lengths of queries and keys.
+void Session::ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group) {
   const Config& c = model_->config;
   const Kernels& kernels = *backend_.kernels;
-  const size_t n = work.tokens;
   const size_t channels = c.conv_channels();
   const size_t dk = c.state_size;
   const size_t dv = c.value_size();
   const size_t hk = c.group_count;
-  const size_t hv = c.time_step_rank;
   const auto convolve = [&](size_t begin, size_t count) {
-    kernels.conv_silu(work.qkv, n, channels, begin, begin + count, w.ssm_conv1d, c.conv_kernel, work.tail);
+    kernels.conv_silu(work.qkv, work.tokens, channels, begin, begin + count, w.ssm_conv1d, c.conv_kernel, work.tail);
   };
   convolve(group * dk, dk);
   convolve((hk + group) * dk, dk);
-  for (size_t t = 0; t < n; ++t) {
+  for (size_t h = group; h < c.time_step_rank; h += hk) convolve(2 * hk * dk + h * dv, dv);
+  for (size_t t = 0; t < work.tokens; ++t) {
     float* heads = work.qkv + t * channels;
     kernels.l2_norm(heads + group * dk, dk, 1.0f / std::sqrt(static_cast<float>(dk)));
     kernels.l2_norm(heads + (hk + group) * dk, dk, 1.0f);
   }
-  for (size_t h = group; h < hv; h += hk) {
-    convolve(2 * hk * dk + h * dv, dv);
-    DeltaHead head{.tokens = n,
-                   .key_size = dk,
-                   .value_size = dv,
-                   .q = work.qkv + group * dk,
-                   .k = work.qkv + (hk + group) * dk,
-                   .v = work.qkv + 2 * hk * dk + h * dv,
-                   .stride = channels,
-                   .log_decay = work.decay + h,
-                   .beta = work.beta + h,
-                   .gate_stride = hv,
-                   .state = work.state + h * dv * dk,
-                   .out = work.out + h * dv,
-                   .out_stride = c.inner_size};
-    for (size_t left = n; left > 0; left -= head.tokens) {
-      if (left < kDeltaChunkMin) {
-        head.tokens = left;
-        kernels.delta_step(head);
-      } else {
-        head.tokens = std::min<size_t>(left, kDeltaChunk);
-        kernels.delta_chunk(head, reinterpret_cast<float*>(scratch));
-      }
-      head.Advance(head.tokens);
-    }
-    for (size_t t = 0; t < n; ++t) {
-      float* o = work.out + t * c.inner_size + h * dv;
-      kernels.rms_norm(o, w.ssm_norm, dv, c.layer_norm_rms_epsilon, o);
-      kernels.swiglu(work.z + t * c.inner_size + h * dv, o, dv);
-    }
+}
+
+// The delta rule of value head `h`, for `rows` rows of its state from `begin` on: rows do not know each other.
+void Session::RunDeltaRows(const DeltaNetWork& work, size_t h, size_t begin, size_t rows, std::byte* scratch) {
+  const Config& c = model_->config;
+  const Kernels& kernels = *backend_.kernels;
+  const size_t dk = c.state_size;
+  const size_t hk = c.group_count;
+  const size_t group = h % hk;
+  const size_t first = h * c.value_size() + begin;
+  auto* chunk = reinterpret_cast<float*>(scratch);
+  DeltaHead head{.tokens = 0,
+                 .key_size = dk,
+                 .value_size = rows,
+                 .q = work.qkv + group * dk,
+                 .k = work.qkv + (hk + group) * dk,
+                 .v = work.qkv + 2 * hk * dk + first,
+                 .stride = c.conv_channels(),
+                 .log_decay = work.decay + h,
+                 .beta = work.beta + h,
+                 .gate_stride = c.time_step_rank,
+                 .state = work.codes == nullptr ? work.state + first * dk : chunk,
+                 .out = work.out + first,
+                 .out_stride = c.inner_size};
+  StateRows kept{};
+  if (work.codes != nullptr) {
+    kept = {rows, dk, work.codes + first * dk, work.scales + first};
+    kernels.widen_state(kept, head.state);
+    chunk += rows * dk;
   }
+  for (size_t left = work.tokens; left > 0; left -= head.tokens) {
+    if (left < kDeltaChunkMin) {
+      head.tokens = left;
+      kernels.delta_step(head);
+    } else {
+      head.tokens = std::min<size_t>(left, kDeltaChunk);
+      kernels.delta_chunk(head, chunk);
+    }
+    head.Advance(head.tokens);
+  }
+  if (work.codes != nullptr) kernels.round_state(head.state, kept);
 }
 
 void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {

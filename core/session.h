@@ -118,13 +118,16 @@ class Session {
     float* beta;   // [tokens][Hv]
     float* decay;  // [tokens][Hv], the logarithm
     float* tail;
-    float* state;
+    float* state;    // of this layer, [Hv][dv][dk]; or
+    int16_t* codes;  // [Hv][dv][dk], null when there are floats
+    float* scales;   // [Hv][dv]
   };
 
   Error Full() const;
   void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
   void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n);
-  void RunDeltaGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group, std::byte* scratch);
+  void ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group);
+  void RunDeltaRows(const DeltaNetWork& work, size_t head, size_t begin, size_t rows, std::byte* scratch);
   void RunAttention(const LayerWeights& layer, size_t index, size_t n);
   void RunFeedForward(const LayerWeights& layer, size_t first, size_t n);
   Activations Rounded(const float* x, size_t n, size_t cols);
@@ -144,7 +147,9 @@ class Session {
   // State, in this order and without gaps, so that a snapshot is one copy; the cache follows it.
   State* state_ = nullptr;
   float* hidden_ = nullptr;           // [embedding_length], the last token's, after output_norm
-  float* delta_ = nullptr;            // [recurrent layers][Hv][dv][dk]
+  float* delta_ = nullptr;            // [recurrent layers][Hv][dv][dk], or instead of it
+  int16_t* delta_codes_ = nullptr;    // [recurrent layers][Hv][dv][dk]
+  float* delta_scales_ = nullptr;     // [recurrent layers][Hv][dv]
   float* conv_ = nullptr;             // [recurrent layers][conv_kernel - 1][conv_channels]
   std::byte* cache_ = nullptr;        // [attention layers][2: k, v][context][head_count_kv][key_length], in limits.kv
   size_t state_bytes_ = 0;            // from state_ to cache_

@@ -13,6 +13,7 @@
 #include <limits>
 #include <vector>
 
+#include "arm/kernel_tables.h"
 #include "arm/thread_pool.h"
 #include "core/sampler.h"
 #include "tests/load_model.h"
@@ -176,15 +177,44 @@ TEST_CASE("limits that cannot be are refused by the plan") {
 }
 
 TEST_CASE("the number of threads changes no bit") {
-  const TinyModel model({.value_heads = 4, .own_head = true});
+  // With more threads than heads, the rows of a head's state are divided too.
+  const TinyModel model({.value_heads = 4, .value_size = 80, .own_head = true});
   const std::vector<Token> tokens = Tokens(50, model.config().vocab_size);
-  const Limits limits{.context = 64, .batch = 16, .kv = Type::kF16};
-  const std::vector<float> one = AllLogits(*model, limits, {}, tokens);
-  for (const size_t threads : {size_t{2}, size_t{3}}) {
-    const ThreadPool pool(threads);
-    Backend backend;
-    backend.workers = pool.workers();
-    CHECK(SameBits(AllLogits(*model, limits, backend, tokens), one));
+  for (const StateForm state : {StateForm::kF32, StateForm::kI16}) {
+    for (const uint32_t batch : {1u, 16u}) {
+      const Limits limits{.context = 64, .batch = batch, .kv = Type::kF16, .state = state};
+      for (const Kernels* kernels : {&kPortableKernels, &SelectKernels(DescribeCpu())}) {
+        Backend backend;
+        backend.kernels = kernels;
+        const std::vector<float> one = AllLogits(*model, limits, backend, tokens);
+        for (const size_t threads : {size_t{2}, size_t{3}, size_t{10}}) {
+          const ThreadPool pool(threads);
+          backend.workers = backend.step_workers = pool.workers();
+          CHECK(SameBits(AllLogits(*model, limits, backend, tokens), one));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a state in 16 bits takes half the bytes and changes the logits a little") {
+  const Config c = PublishedConfig(1024, 3584);
+  const Result<SessionPlan> floats = Session::Plan(c, {.checkpoints = 3}, {});
+  const Result<SessionPlan> codes = Session::Plan(c, {.state = StateForm::kI16, .checkpoints = 3}, {});
+  CHECK(floats->state - codes->state == 18 * 16 * 128 * (128 * 2 - 4));
+  CHECK(floats->checkpoints - codes->checkpoints == 3 * (floats->state - codes->state));
+  CHECK(codes->work - floats->work == 128 * 128 * 4);  // one worker's room for the floats of a head
+
+  const TinyModel model({.value_heads = 6});
+  const std::vector<Token> tokens = Tokens(150, model.config().vocab_size);
+  for (const uint32_t batch : {1u, 7u, 64u}) {
+    CAPTURE(batch);
+    Limits limits{.context = 150, .batch = batch, .kv = Type::kF32};
+    const std::vector<float> exact = AllLogits(*model, limits, {}, tokens);
+    limits.state = StateForm::kI16;
+    const double difference = Difference(AllLogits(*model, limits, {}, tokens), exact);
+    CHECK(difference > 1e-6);
+    CHECK(difference < 1e-3);
   }
 }
 
@@ -282,7 +312,9 @@ TEST_CASE("a checkpoint brings back the state bit for bit, however often, and af
   const std::vector<Token> prompt = Tokens(13, vocab);
   const std::vector<Token> left = Tokens(9, vocab, 2);
   const std::vector<Token> right = Tokens(5, vocab, 3);
-  const Limits limits{.context = 64, .batch = 8, .kv = Type::kF16, .checkpoints = 2};
+  Limits limits{.context = 64, .batch = 8, .kv = Type::kF16, .checkpoints = 2};
+  SUBCASE("floats") {}
+  SUBCASE("16 bits") { limits.state = StateForm::kI16; }
 
   HeapSession plain(*model, limits);
   RequireOk(plain->Feed(prompt));

@@ -108,6 +108,7 @@ Json Plan(const Runtime& runtime, const Limits& limits, const SessionPlan& plan,
   json["context"] = limits.context;
   json["batch"] = limits.batch;
   json["kv"] = TypeName(static_cast<uint32_t>(limits.kv));
+  json["state_form"] = limits.state == StateForm::kF32 ? "F32" : "I16";
   json["threads"] = runtime.backend().workers.count;
   json["state"] = plan.state;
   json["cache"] = plan.cache;
@@ -192,8 +193,9 @@ void Print(const Json& json) {
   PrintModel(json);
   const Json& plan = json["plan"];
   const auto threads = plan["threads"].get<size_t>();
-  std::printf("\nmemory for a context of %u tokens (cache %s, batch %u, %zu %s)\n", plan["context"].get<uint32_t>(),
-              plan["kv"].get<std::string>().c_str(), plan["batch"].get<uint32_t>(), threads,
+  std::printf("\nmemory for a context of %u tokens (cache %s, state %s, batch %u, %zu %s)\n",
+              plan["context"].get<uint32_t>(), plan["kv"].get<std::string>().c_str(),
+              plan["state_form"].get<std::string>().c_str(), plan["batch"].get<uint32_t>(), threads,
               threads == 1 ? "thread" : "threads");
   PrintRow("state", Mebibytes(plan["state"]), "  DeltaNet states, the same for any context");
   PrintRow("cache", Mebibytes(plan["cache"]), "  keys and values of the attention layers");

@@ -45,6 +45,9 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
   command.add_option("--kv", options.kv, "numbers of the key/value cache (default: " + options.kv + ")")
       ->option_text("f16|f32")
       ->check(CLI::IsMember({"f16", "f32"}));
+  command.add_option("--state", options.state, "numbers of the DeltaNet states (default: " + options.state + ")")
+      ->option_text("f32|i16")
+      ->check(CLI::IsMember({"f32", "i16"}));
   std::vector<std::string> names = {"auto", kPortableKernels.name};
   for (const KernelTable& table : KernelTables()) names.emplace_back(table.kernels->name);
   command.add_option("--backend", options.backend, "kernels that compute (default: the best for this processor)")

@@ -131,6 +131,7 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
   limits.context = options.context != 0 ? options.context : std::min(limits.context, model_.config.context_length);
   limits.batch = std::min(options.batch, limits.context);
   limits.kv = options.kv == "f32" ? Type::kF32 : Type::kF16;
+  limits.state = options.state == "i16" ? StateForm::kI16 : StateForm::kF32;
   if (limits.context > model_.config.context_length) {
     Note("--ctx is more tokens than the model was trained for", std::to_string(model_.config.context_length));
   }

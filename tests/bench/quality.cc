@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// quality [--tokens N] [--text FILE] [--imatrix FILE] MODEL.gguf [FILE...]: what rounding costs. Packs MODEL by every
-// recipe (with the importance matrix too, where one is given) into a temporary directory, feeds MODEL, the packs and
-// the other files the same tokens (random ones, or those of a text, of which each line is a context of its own), and
-// compares the logits behind every token with those of MODEL in floats. Every file computes with float activations,
-// with 8-bit ones that have a scale for 32 values, as the kernels round them, and with one scale for a whole row, as
-// XNNPACK's qd8 kernels take them. Prints a table in Markdown: mean KL divergence in nats, share of tokens with the
-// same best logit, and "own", the KL to the same file with float activations: what the activations cost.
+// quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] MODEL.gguf [FILE...]: what rounding
+// costs. Packs MODEL by every recipe (with the importance matrix too, where one is given) into a temporary directory,
+// feeds MODEL, the packs and the other files the same tokens (random ones, or those of a text, of which each line is a
+// context of its own), and compares the logits behind every token with those of MODEL in floats. Every file computes
+// with float activations, with 8-bit ones that have a scale for 32 values, as the kernels round them, and with one
+// scale for a whole row, as XNNPACK's qd8 kernels take them; with --state i16, DeltaNet states are rounded once a
+// batch, too. Prints a table in Markdown: mean KL divergence in nats, share of tokens with the same best logit, and
+// "own", the KL to the same file with float activations: what the activations cost.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -170,12 +171,11 @@ Kernels TableFor(Rounding rounding) {
 
 using Logits = std::vector<float>;  // [tokens][vocab]
 
-Logits Run(const Model& model, Rounding rounding, const Workers& workers, const Texts& texts) {
+Logits Run(const Model& model, Rounding rounding, const Workers& workers, const Texts& texts, Limits limits) {
   const Kernels kernels = TableFor(rounding);
   Backend backend;
   backend.kernels = &kernels;
   backend.workers = backend.step_workers = workers;
-  Limits limits;
   limits.context = 1;
   for (const auto& text : texts) limits.context = std::max(limits.context, static_cast<uint32_t>(text.size()));
   limits.kv = Type::kF32;
@@ -258,8 +258,11 @@ void WritePack(const PackOrder& order, const Workers& workers, const std::string
 // What every file is compared with, and the table of all.
 class Table {
  public:
-  Table(const Model& model, const Texts& texts, const Workers& workers)
-      : texts_(texts), workers_(workers), exact_(Run(model, Rounding::kNone, workers, texts)) {
+  Table(const Model& model, const Texts& texts, const Workers& workers, const Limits& limits)
+      : texts_(texts),
+        workers_(workers),
+        limits_(limits),
+        exact_(Run(model, Rounding::kNone, workers, texts, {.batch = limits.batch})) {
     std::printf("%zu tokens, kernels %s\n\n", Count(texts), accelerated->name);
     std::printf(
         "| weights | MB | floats: KL | same best | a scale for 32: KL | same best | own | "
@@ -270,13 +273,13 @@ class Table {
 
   void Add(const std::string& name, const std::string& path) const {
     const LoadedFile file(path);
-    const Logits floats = Run(file.model, Rounding::kNone, workers_, texts_);
+    const Logits floats = Run(file.model, Rounding::kNone, workers_, texts_, limits_);
     const size_t vocab = file.model.config.vocab_size;
     const Distance all = Compare(exact_, floats, vocab);
     std::printf("| %s | %.1f | %.5f | %.1f %%", name.c_str(),
                 static_cast<double>(std::filesystem::file_size(path)) / 1e6, all.kl, 100 * all.same);
     for (const Rounding rounding : {Rounding::kBlocks, Rounding::kRows}) {
-      const Logits logits = Run(file.model, rounding, workers_, texts_);
+      const Logits logits = Run(file.model, rounding, workers_, texts_, limits_);
       const Distance rounded = Compare(exact_, logits, vocab);
       std::printf(" | %.5f | %.1f %% | %.5f", rounded.kl, 100 * rounded.same, Compare(floats, logits, vocab).kl);
     }
@@ -287,6 +290,7 @@ class Table {
  private:
   const Texts& texts_;
   Workers workers_;
+  Limits limits_;
   Logits exact_;
 };
 
@@ -319,14 +323,20 @@ void AddPacks(const Table& table, const LoadedFile& source, const std::string& i
 int Main(std::vector<std::string> arguments) {
   size_t count = 128;
   std::string text, imatrix;
+  Limits limits;
   while (arguments.size() > 2 && arguments[0].starts_with("--")) {
-    if (arguments[0] == "--tokens") count = std::strtoul(arguments[1].c_str(), nullptr, 10);
-    if (arguments[0] == "--text") text = arguments[1];
-    if (arguments[0] == "--imatrix") imatrix = arguments[1];
+    const char* value = arguments[1].c_str();
+    if (arguments[0] == "--tokens") count = std::strtoul(value, nullptr, 10);
+    if (arguments[0] == "--text") text = value;
+    if (arguments[0] == "--imatrix") imatrix = value;
+    if (arguments[0] == "--state" && arguments[1] == "i16") limits.state = StateForm::kI16;
+    if (arguments[0] == "--batch") limits.batch = static_cast<uint32_t>(std::strtoul(value, nullptr, 10));
     arguments.erase(arguments.begin(), arguments.begin() + 2);
   }
-  if (arguments.empty() || arguments[0].starts_with("--") || count == 0) {
-    std::fprintf(stderr, "usage: quality [--tokens N] [--text FILE] [--imatrix FILE] MODEL.gguf [FILE...]\n");
+  if (arguments.empty() || arguments[0].starts_with("--") || count == 0 || limits.batch == 0) {
+    std::fprintf(stderr,
+                 "usage: quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] MODEL.gguf "
+                 "[FILE...]\n");
     return 2;
   }
   const ThreadPool pool(0);
@@ -338,7 +348,7 @@ int Main(std::vector<std::string> arguments) {
   const LoadedFile model(arguments[0]);
   const Texts texts =
       text.empty() ? RandomTokens(count, model.model.config.vocab_size) : TextTokens(model.file, text, count);
-  const Table table(model.model, texts, pool.workers());
+  const Table table(model.model, texts, pool.workers(), limits);
   for (size_t i = 0; i < arguments.size(); ++i) {
     table.Add(arguments[i].substr(arguments[i].rfind('/') + 1), arguments[i]);
     if (i == 0) AddPacks(table, model, imatrix, pool.workers());

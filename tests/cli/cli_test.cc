@@ -52,8 +52,9 @@ TEST_CASE("help and version are fine and complete") {
     CHECK(help.out.find("Usage: thimble " + command + " MODEL") != std::string::npos);
   }
   const std::string run = RunFine({"run", "--help"}).out;
-  for (const char* option : {"-p TEXT", "-n N", "--ctx N", "--threads N", "--kv f16|f32", "--temp X", "--seed X",
-                             "--ignore-eos", "--system TEXT", "--think on|off", "--raw", "--messages FILE"}) {
+  for (const char* option :
+       {"-p TEXT", "-n N", "--ctx N", "--threads N", "--kv f16|f32", "--state f32|i16", "--temp X", "--seed X",
+        "--ignore-eos", "--system TEXT", "--think on|off", "--raw", "--messages FILE"}) {
     CHECK(run.find(std::string("\n  ") + option + " ") != std::string::npos);
   }
 }
@@ -81,6 +82,7 @@ TEST_CASE("wrong use is 2 and one line") {
   for (const char* value : {"-1", "1.5", "x"}) CheckError(with(raw, {"--seed", value}), 2, "--seed");
   for (const char* value : {"1.1", "-0.1", "nan"}) CheckError(with(raw, {"--top-p", value}), 2, "--top-p");
   CheckError(with(raw, {"--kv", "q4"}), 2, "--kv");
+  CheckError(with(raw, {"--state", "f16"}), 2, "--state");
   CheckError(with(raw, {"--think", "maybe"}), 2, "--think");
   CheckError(with(raw, {"--system", "s"}), 2, "--system");
   CheckError(with(raw, {"--messages", "f"}), 2, "--messages");
@@ -426,6 +428,9 @@ TEST_CASE("inspect adds up") {
           bytes(plan, "state") + bytes(plan, "cache") + bytes(plan, "work") + bytes(plan, "vocabulary"));
     CHECK(bytes(large["plan"], "cache") == 8 * bytes(plan, "cache"));
     CHECK(bytes(large["plan"], "state") == bytes(plan, "state"));
+    const Json half = RunFine({"inspect", model, "--json", "--ctx", "64", "--state", "i16"}).lines().at(0);
+    CHECK(bytes(half["plan"], "state") < bytes(plan, "state"));
+    CHECK(half["plan"]["state_form"] == "I16");
     size_t tensors = 0, weights = 0;
     for (const auto& [type, total] : small["types"].items()) {
       tensors += total["tensors"].get<size_t>();
