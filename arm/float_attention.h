@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Softmax attention of one token, a tile of cache rows at a time with a running maximum and sum (core/MODEL.md). Rows
-// of F32 and F16 are read as they lie, four at a time and once for all queries; rows of other formats are decoded.
+// Softmax attention of some tokens, a tile of cache rows at a time with a running maximum and sum (core/MODEL.md). Rows
+// that one token alone reads are multiplied as they lie if they are F32 or F16; for several tokens, and of other
+// formats, a block of them is decoded first. Either way a token's sums are added up in one order.
 #pragma once
 
 #include "arm/float_dot.h"
@@ -9,64 +10,85 @@
 
 namespace thimble {
 
-/// out[c][i] += sum over r of weights[c * weights_stride + r] * row r [i], for kRows rows (1 or 4).
-template <class V, class Element, size_t kRows, size_t kColumns>
-void AddWeighted(const std::byte* rows, size_t row_stride, const float* weights, size_t weights_stride, size_t n,
-                 float* __restrict out, size_t out_stride) {
+/// `count` rows of the cache as they are read.
+struct RowBlock {
+  const std::byte* first;
+  size_t stride;
+  size_t count;
+};
+
+/// out[c][i] += sum over r of weights[c * kAttentionTile + r] * row r [i], for the `width` values that begin at `i` and
+/// fill kVectors vectors, if need be the one in part.
+template <class V, class Element, size_t kColumns, size_t kVectors>
+[[gnu::always_inline]] inline void AddWeighted(const RowBlock& block, size_t i, size_t width, const float* weights,
+                                               float* out, size_t out_stride) {
   using F = typename V::F;
-  const auto add = [&](auto column, const F* row, F sum) {
-    if constexpr (kRows == 4) {
-      const auto weight = V::template LoadColumn<4>(weights + column * weights_stride);
-      Unroll<4>([&](auto r) { sum = V::template MulAddLane<r>(row[r], weight, sum); });
-      return sum;
+  const std::byte* rows = block.first + i * Element::kBytes;
+  const auto load = [&](const std::byte* row, F* x) {
+    if constexpr (kVectors == 1) {
+      x[0] = LoadElements<V, Element>(row, width);
     } else {
-      return V::MulAdd(V::Set(weights[column * weights_stride]), row[0], sum);
+      Unroll<kVectors / 2>(
+          [&](auto v) { V::LoadPair(Element(), row + 2 * v * V::kWidth * Element::kBytes, x + 2 * v); });
     }
   };
-  size_t i = 0;
-  for (; i + 2 * V::kWidth <= n; i += 2 * V::kWidth) {
-    F low[kRows];
-    F high[kRows];
-    Unroll<kRows>([&](auto r) {
-      F row[2];
-      V::LoadPair(Element(), rows + r * row_stride + i * Element::kBytes, row);
-      low[r] = row[0];
-      high[r] = row[1];
-    });
-    Unroll<kColumns>([&](auto c) {
-      float* to = out + c * out_stride + i;
-      const F first = add(c, low, V::Load(to));
-      const F second = add(c, high, V::Load(to + V::kWidth));
-      V::Store(to, first);
-      V::Store(to + V::kWidth, second);
+  F sums[kColumns][kVectors];
+  const auto for_sums = [&](const auto& body) {
+    Unroll<kColumns>(
+        [&](auto c) { Unroll<kVectors>([&](auto v) { body(sums[c][v], out + c * out_stride + i + v * V::kWidth); }); });
+  };
+  for_sums([&](F& sum, const float* from) { sum = kVectors == 1 ? LoadUpTo<V>(from, width) : V::Load(from); });
+  size_t r = 0;
+  for (; r + 4 <= block.count; r += 4, rows += 4 * block.stride) {
+    decltype(V::template LoadColumn<4>(weights)) weight[kColumns];
+    Unroll<kColumns>([&](auto c) { weight[c] = V::template LoadColumn<4>(weights + c * kAttentionTile + r); });
+    Unroll<4>([&](auto j) {
+      F row[kVectors];
+      load(rows + j * block.stride, row);
+      Unroll<kColumns>([&](auto c) {
+        Unroll<kVectors>([&](auto v) { sums[c][v] = V::template MulAddLane<j>(row[v], weight[c], sums[c][v]); });
+      });
     });
   }
-  for (; i < n; i += V::kWidth) {
-    const size_t count = n - i < V::kWidth ? n - i : V::kWidth;
-    F row[kRows];
-    Unroll<kRows>(
-        [&](auto r) { row[r] = LoadElements<V, Element>(rows + r * row_stride + i * Element::kBytes, count); });
+  for (; r < block.count; ++r, rows += block.stride) {
+    F row[kVectors];
+    load(rows, row);
     Unroll<kColumns>([&](auto c) {
-      float* to = out + c * out_stride + i;
-      StoreUpTo<V>(to, add(c, row, LoadUpTo<V>(to, count)), count);
+      const F weight = V::Set(weights[c * kAttentionTile + r]);
+      Unroll<kVectors>([&](auto v) { sums[c][v] = V::MulAdd(weight, row[v], sums[c][v]); });
     });
+  }
+  for_sums([&](F sum, float* to) { kVectors == 1 ? StoreUpTo<V>(to, sum, width) : V::Store(to, sum); });
+}
+
+/// The same for all n values of a row and kColumns outputs.
+template <class V, class Element, size_t kColumns>
+void AddWeightedRows(const RowBlock& block, size_t n, const float* weights, float* out, size_t out_stride) {
+  constexpr size_t kVectors = 4;
+  constexpr size_t kStep = kVectors * V::kWidth;
+  size_t i = 0;
+  for (; i + kStep <= n; i += kStep) {
+    AddWeighted<V, Element, kColumns, kVectors>(block, i, kStep, weights, out, out_stride);
+  }
+  for (; i < n; i += V::kWidth) {
+    const size_t width = n - i < V::kWidth ? n - i : V::kWidth;
+    AddWeighted<V, Element, kColumns, 1>(block, i, width, weights, out, out_stride);
   }
 }
 
 /// The same for any number of outputs.
-template <class V, class Element, size_t kRows>
-void AddWeightedAll(const std::byte* rows, size_t row_stride, const float* weights, size_t weights_stride,
-                    size_t columns, size_t n, float* out, size_t out_stride) {
+template <class V, class Element>
+void AddWeightedAll(const RowBlock& block, size_t columns, size_t n, const float* weights, float* out,
+                    size_t out_stride) {
   size_t c = 0;
   for (; c + V::kDotColumns <= columns; c += V::kDotColumns) {
-    AddWeighted<V, Element, kRows, V::kDotColumns>(rows, row_stride, weights + c * weights_stride, weights_stride, n,
-                                                   out + c * out_stride, out_stride);
+    AddWeightedRows<V, Element, V::kDotColumns>(block, n, weights + c * kAttentionTile, out + c * out_stride,
+                                                out_stride);
   }
   Unroll<V::kDotColumns - 1>([&](auto index) {
     constexpr size_t kColumns = index + 1;
     if (columns - c == kColumns) {
-      AddWeighted<V, Element, kRows, kColumns>(rows, row_stride, weights + c * weights_stride, weights_stride, n,
-                                               out + c * out_stride, out_stride);
+      AddWeightedRows<V, Element, kColumns>(block, n, weights + c * kAttentionTile, out + c * out_stride, out_stride);
     }
   });
 }
@@ -107,71 +129,133 @@ void Soften(float* scores, size_t rows, float scale, const SoftmaxState& state) 
   *state.total += V::Sum(sum);
 }
 
-/// The cache of a head as one of its kinds of elements; ElementF32 also for formats that are decoded, row by row.
-template <class V, class Element>
-struct CacheReader {
-  const AttentionHead& head;
-  float* decoded;  // [head_dim], or null: rows are read as they lie
+template <class V>
+class AttentionPass {
+ public:
+  AttentionPass(const AttentionHead& head, float* scratch)
+      : head_(head),
+        decoded_(scratch),
+        scores_(decoded_ + kAttentionBlock * head.head_dim),
+        maximum_(scores_ + head.tokens * head.group * kAttentionTile),
+        total_(maximum_ + head.tokens * head.group) {}
 
+  void Run() {
+    ForQueries(0, [&](size_t, const SoftmaxState& state, float*) {
+      *state.maximum = -__builtin_inff();
+      *state.total = 0.0f;
+      Sweep<V>(state.n, [&](size_t i, auto part, auto) { part.Store(state.out + i, V::Set(0.0f)); });
+    });
+    const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_.head_dim));
+    const size_t rows = head_.rows + head_.tokens - 1;
+    for (size_t begin = 0; begin < rows; begin += kAttentionTile) {
+      const size_t end = Least(rows, begin + kAttentionTile);
+      ForBlocks(head_.k, begin, end, [&](auto element, const RowBlock& block, size_t t, float* scores) {
+        Score(element, block, t, scores);
+      });
+      ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState& state, float* scores) {
+        Soften<V>(scores, Least(head_.rows + t, end) - begin, scale, state);
+      });
+      ForBlocks(head_.v, begin, end, [&](auto element, const RowBlock& block, size_t t, const float* weights) {
+        AddWeightedAll<V, decltype(element)>(block, head_.group, head_.head_dim, weights, Out(t), head_.out_stride);
+      });
+    }
+    ForQueries(0, [&](size_t, const SoftmaxState& state, float*) {
+      const typename V::F inverse = V::Set(1.0f / *state.total);
+      Sweep<V>(state.n,
+               [&](size_t i, auto part, auto) { part.Store(state.out + i, part.Load(state.out + i) * inverse); });
+    });
+  }
+
+ private:
+  static size_t Least(size_t a, size_t b) { return a < b ? a : b; }
+
+  // The first token that attends to row r; all behind it do too.
+  size_t FirstToken(size_t r) const { return r < head_.rows ? 0 : r + 1 - head_.rows; }
+  float* Out(size_t t) const { return head_.out + t * head_.out_token_stride; }
+  float* Scores(size_t t) const { return scores_ + t * head_.group * kAttentionTile; }
+
+  // body(t, state, scores) for all queries of the tokens from `first` on.
   template <class Body>
-  void ForRows(const std::byte* first, size_t rows, const Body& body) const {
-    size_t r = 0;
-    if (decoded == nullptr) {
-      for (; r + 4 <= rows; r += 4) body(Index<4>(), first + r * head.row_stride, r);
-    }
-    for (; r < rows; ++r) {
-      const std::byte* row = first + r * head.row_stride;
-      if (decoded != nullptr) {
-        head.format->decode(row, head.head_dim / head.format->block_size, decoded);
-        row = reinterpret_cast<const std::byte*>(decoded);
+  void ForQueries(size_t first, const Body& body) const {
+    for (size_t t = first; t < head_.tokens; ++t) {
+      for (size_t h = 0; h < head_.group; ++h) {
+        const size_t i = t * head_.group + h;
+        body(t, SoftmaxState{maximum_ + i, total_ + i, Out(t) + h * head_.out_stride, head_.head_dim},
+             scores_ + i * kAttentionTile);
       }
-      body(Index<1>(), row, r);
     }
   }
-};
 
-template <class V, class Element>
-void AttendRows(const AttentionHead& head, float* scratch, bool decode) {
-  const size_t d = head.head_dim;
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(d));
-  float* scores = scratch;                                  // [queries][kAttentionTile]
-  float* maximum = scores + head.queries * kAttentionTile;  // [queries]
-  float* total = maximum + head.queries;                    // [queries]
-  float* decoded = total + head.queries;                    // [d]
-  const CacheReader<V, Element> cache{head, decode ? decoded : nullptr};
-  for (size_t h = 0; h < head.queries; ++h) {
-    maximum[h] = -__builtin_inff();
-    total[h] = 0.0f;
-    Sweep<V>(d, [&](size_t i, auto part, auto) { part.Store(head.out + h * head.out_stride + i, V::Set(0.0f)); });
-  }
-  for (size_t begin = 0; begin < head.rows; begin += kAttentionTile) {
-    const size_t n = head.rows - begin < kAttentionTile ? head.rows - begin : kAttentionTile;
-    cache.ForRows(head.k + begin * head.row_stride, n, [&](auto count, const std::byte* rows, size_t r) {
-      DotAll<V, Element, count>(rows, head.row_stride, head.q, head.q_stride, head.queries, d, scores + r,
-                                kAttentionTile);
-    });
-    for (size_t h = 0; h < head.queries; ++h) {
-      Soften<V>(scores + h * kAttentionTile, n, scale, {maximum + h, total + h, head.out + h * head.out_stride, d});
+  // body(element, rows, t, scores) for all blocks of the rows [begin, end) of a tile and the tokens that attend to
+  // them, with the rows of a block that the token attends to, and where their scores stand.
+  template <class Body>
+  void ForBlocks(const CacheRows& cache, size_t begin, size_t end, const Body& body) const {
+    for (size_t r = begin; r < end; r += kAttentionBlock) {
+      const RowBlock lying = {cache.Row(r), cache.stride, Least(end - r, kAttentionBlock)};
+      const auto for_tokens = [&](auto element, RowBlock block) {
+        for (size_t t = FirstToken(r); t < head_.tokens; ++t) {
+          block.count = Least(lying.count, head_.rows + t - r);
+          body(element, block, t, Scores(t) + (r - begin));
+        }
+      };
+      if (cache.format->type == Type::kF32) {
+        for_tokens(ElementF32(), lying);
+      } else if (cache.format->type == Type::kF16 && head_.tokens == 1) {
+        for_tokens(ElementF16(), lying);
+      } else {
+        for_tokens(ElementF32(), Decode(*cache.format, lying));
+      }
     }
-    cache.ForRows(head.v + begin * head.row_stride, n, [&](auto count, const std::byte* rows, size_t r) {
-      AddWeightedAll<V, Element, count>(rows, head.row_stride, scores + r, kAttentionTile, head.queries, d, head.out,
-                                        head.out_stride);
-    });
   }
-  for (size_t h = 0; h < head.queries; ++h) {
-    const typename V::F inverse = V::Set(1.0f / total[h]);
-    float* out = head.out + h * head.out_stride;
-    Sweep<V>(d, [&](size_t i, auto part, auto) { part.Store(out + i, part.Load(out + i) * inverse); });
+
+  RowBlock Decode(const Format& format, const RowBlock& block) const {
+    const size_t d = head_.head_dim;
+    for (size_t r = 0; r < block.count; ++r) {
+      const std::byte* row = block.first + r * block.stride;
+      float* to = decoded_ + r * d;
+      if (format.type != Type::kF16) {
+        format.decode(row, d / format.block_size, to);
+        continue;
+      }
+      size_t i = 0;
+      for (; i + 2 * V::kWidth <= d; i += 2 * V::kWidth) {
+        typename V::F pair[2];
+        V::LoadPair(ElementF16(), row + i * ElementF16::kBytes, pair);
+        V::Store(to + i, pair[0]);
+        V::Store(to + i + V::kWidth, pair[1]);
+      }
+      for (; i < d; i += V::kWidth) {
+        StoreUpTo<V>(to + i, LoadElements<V, ElementF16>(row + i * ElementF16::kBytes, d - i), d - i);
+      }
+    }
+    return {reinterpret_cast<const std::byte*>(decoded_), d * sizeof(float), block.count};
   }
-}
+
+  template <class Element>
+  void Score(Element, const RowBlock& block, size_t t, float* scores) const {
+    const float* q = head_.q + t * head_.q_token_stride;
+    const std::byte* row = block.first;
+    size_t r = 0;
+    for (; r + 4 <= block.count; r += 4, row += 4 * block.stride) {
+      DotAll<V, Element, 4>(row, block.stride, q, head_.q_stride, head_.group, head_.head_dim, scores + r,
+                            kAttentionTile);
+    }
+    for (; r < block.count; ++r, row += block.stride) {
+      DotAll<V, Element, 1>(row, block.stride, q, head_.q_stride, head_.group, head_.head_dim, scores + r,
+                            kAttentionTile);
+    }
+  }
+
+  const AttentionHead& head_;
+  float* decoded_;  // [kAttentionBlock][head_dim]
+  float* scores_;   // [tokens][group][kAttentionTile]
+  float* maximum_;  // [tokens][group]
+  float* total_;    // [tokens][group]
+};
 
 template <class Isa>
 void FloatKernels<Isa>::Attend(const AttentionHead& head, float* scratch) {
-  if (head.format->type == Type::kF16) {
-    AttendRows<Vector<Isa>, ElementF16>(head, scratch, false);
-  } else {
-    AttendRows<Vector<Isa>, ElementF32>(head, scratch, head.format->type != Type::kF32);
-  }
+  AttentionPass<Vector<Isa>>(head, scratch).Run();
 }
 
 }  // namespace thimble

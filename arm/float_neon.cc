@@ -49,8 +49,9 @@ struct Vector<Neon> {
     return vcvtq_f32_s32(vmovl_s16(vld1_s16(reinterpret_cast<const int16_t*>(p))));
   }
   static void LoadPair(ElementF32, const float* p, F* x) {
-    x[0] = vld1q_f32(p);
-    x[1] = vld1q_f32(p + kWidth);
+    const float32x4x2_t two = vld1q_f32_x2(p);
+    x[0] = two.val[0];
+    x[1] = two.val[1];
   }
   static void LoadPair(ElementF32, const std::byte* p, F* x) {
     LoadPair(ElementF32(), reinterpret_cast<const float*>(p), x);

@@ -72,19 +72,30 @@ struct StateRows {
   float* scales;
 };
 
-/// One token's queries that share a key/value head, and the cache that they read.
+/// The keys or the values of one head in the cache.
+struct CacheRows {
+  const Format* format;
+  const std::byte* first;  // row 0, of the first token
+  size_t stride;           // bytes from one token's row to the next
+
+  const std::byte* Row(size_t r) const { return first + r * stride; }
+};
+
+/// The queries of some tokens that share a key/value head, and the cache that they read. Each token reads the rows up
+/// to its own: one more than the token before.
 struct AttentionHead {
   size_t head_dim;
-  size_t queries;  // heads in the group
-  const float* q;  // [queries], each head_dim floats, q_stride apart
-  size_t q_stride;
-  const Format* format;  // of the cache
-  const std::byte* k;    // row 0 of this head's keys; head_dim values a row
-  const std::byte* v;    // row 0 of this head's values
-  size_t row_stride;     // bytes from one token's row to the next
-  size_t rows;           // tokens to attend to, this one included
-  float* out;            // [queries][head_dim], the heads out_stride apart
+  size_t tokens;
+  size_t group;  // queries of a token
+  size_t rows;   // that the first token attends to, its own included
+  const float* q;
+  size_t q_stride;        // floats from one query to the next of its token
+  size_t q_token_stride;  // floats from one token's first query to the next one's
+  CacheRows k;            // head_dim values a row; the formats of k and v may differ
+  CacheRows v;
+  float* out;  // like q, with strides of its own
   size_t out_stride;
+  size_t out_token_stride;
 };
 
 /// Activations of some tokens as products read them: floats and, where the kernels round, 8-bit codes beside them.
@@ -149,7 +160,8 @@ struct Kernels {
   /// same bits.
   void (*round_state)(const float* rows, const StateRows& state);
 
-  /// Softmax attention of one token. `scratch` holds AttentionFloats(head) floats.
+  /// Softmax attention. What a token gets does not depend on the tokens beside it, to the bit. `scratch` holds
+  /// AttentionFloats(head_dim, tokens * group) floats.
   void (*attend)(const AttentionHead& head, float* scratch);
 };
 
@@ -157,6 +169,8 @@ inline constexpr float kL2NormEpsilon = 1e-6f;  // added to the squared length o
 inline constexpr size_t kDeltaChunk = 64;       // tokens
 inline constexpr size_t kDeltaChunkMin = 4;     // below this many tokens, steps are as cheap
 inline constexpr size_t kAttentionTile = 64;    // rows whose scores are held at a time
+inline constexpr size_t kAttentionBlock = 16;   // of these, rows that are decoded at a time
+inline constexpr size_t kAttentionTokens = 8;   // more at once hardly save any decoding
 
 inline constexpr size_t kMatmulTileRows = 16;  // rows that a product of many tokens unpacks at a time
 
@@ -167,7 +181,7 @@ constexpr size_t DeltaChunkFloats(size_t key_size, size_t value_size) {
   return kDeltaChunk * (value_size + 4 * key_size + 2 * kDeltaChunk + 96);
 }
 constexpr size_t AttentionFloats(size_t head_dim, size_t queries) {
-  return 2 * head_dim + queries * (kAttentionTile + head_dim + 2);
+  return kAttentionBlock * head_dim + queries * (kAttentionTile + 2);
 }
 
 extern const Kernels kPortableKernels;

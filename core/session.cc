@@ -43,7 +43,8 @@ size_t WidestInput(const Config& c) {
 size_t ScratchBytes(const Config& c, const Limits& limits) {
   const size_t widened = limits.state == StateForm::kF32 ? 0 : size_t{c.state_size} * c.value_size();
   const size_t chunk = sizeof(float) * (DeltaChunkFloats(c.state_size, c.value_size()) + widened);
-  const size_t attention = sizeof(float) * AttentionFloats(c.key_length, c.head_count / c.head_count_kv);
+  const size_t attention =
+      sizeof(float) * AttentionFloats(c.key_length, kAttentionTokens * (c.head_count / c.head_count_kv));
   return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
 }
 
@@ -84,6 +85,13 @@ Error Check(const Config& config, const Limits& limits, const Backend& backend) 
     return {Status::kUnsupported, "the key/value cache is stored as F16 or F32, not as this type", {}, {}, type};
   }
   return {};
+}
+
+// Tokens that a task attends with: many share the decoding of rows, few leave every worker several tasks.
+size_t AttentionTokens(size_t tokens, size_t heads, const Workers& workers) {
+  constexpr size_t kTasksPerWorker = 3;
+  const size_t share = workers.count == 1 ? tokens : tokens * heads / (workers.count * kTasksPerWorker);
+  return std::clamp<size_t>(share, 1, kAttentionTokens);
 }
 
 // What ssm_beta and ssm_alpha gave for one token, [heads] each, to beta and the logarithm of the decay.
@@ -530,24 +538,29 @@ void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {
     format.encode(k + t * c.kv_dim(), blocks, k_cache + (length + t) * token_bytes);
     format.encode(v + t * c.kv_dim(), blocks, v_cache + (length + t) * token_bytes);
   });
-  ParallelFor(WorkersFor(n), n * keys, [&](size_t i, size_t worker) {
-    const size_t t = i / keys;
+  const size_t tile = AttentionTokens(n, keys, WorkersFor(n));
+  ParallelFor(WorkersFor(n), (n + tile - 1) / tile * keys, [&](size_t i, size_t worker) {
+    const size_t first = i / keys * tile;
     const size_t h = i % keys;
-    const float* first = q + (t * queries + h * group) * 2 * d;
-    float* o = out + t * width + h * group * d;
-    kernels.attend({.head_dim = d,
-                    .queries = group,
-                    .q = first,
-                    .q_stride = 2 * d,
-                    .format = &format,
-                    .k = k_cache + h * row_bytes,
-                    .v = v_cache + h * row_bytes,
-                    .row_stride = token_bytes,
-                    .rows = length + t + 1,
-                    .out = o,
-                    .out_stride = d},
-                   reinterpret_cast<float*>(Scratch(worker)));
-    for (size_t j = 0; j < group; ++j) kernels.sigmoid_gate(o + j * d, first + j * 2 * d + d, d);
+    const AttentionHead head{.head_dim = d,
+                             .tokens = std::min<size_t>(tile, n - first),
+                             .group = group,
+                             .rows = length + first + 1,
+                             .q = q + (first * queries + h * group) * 2 * d,
+                             .q_stride = 2 * d,
+                             .q_token_stride = queries * 2 * d,
+                             .k = {&format, k_cache + h * row_bytes, token_bytes},
+                             .v = {&format, v_cache + h * row_bytes, token_bytes},
+                             .out = out + first * width + h * group * d,
+                             .out_stride = d,
+                             .out_token_stride = width};
+    kernels.attend(head, reinterpret_cast<float*>(Scratch(worker)));
+    for (size_t t = 0; t < head.tokens; ++t) {
+      for (size_t j = 0; j < group; ++j) {
+        const float* gate = head.q + t * head.q_token_stride + j * head.q_stride + d;
+        kernels.sigmoid_gate(head.out + t * head.out_token_stride + j * d, gate, d);
+      }
+    }
   });
   Mark(Part::kAttention);
 

@@ -19,11 +19,6 @@
 namespace thimble {
 namespace {
 
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](float x, float y) { return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y); });
-}
-
 // A vector of n floats whose neighbours are guarded.
 struct Guarded {
   static constexpr size_t kAround = 20;
@@ -265,107 +260,6 @@ TEST_CASE("the short convolution") {
       }
     }
   }
-}
-
-// A group of queries and a cache of one kind of elements, with other heads' rows between its own.
-struct Attention {
-  size_t d, queries, rows, row_bytes;
-  const Format& format;
-  std::vector<float> q, out;
-  std::vector<std::byte> k, v;
-
-  Attention(size_t head_dim, size_t heads, size_t tokens, Type type, double scale, unsigned seed)
-      : d(head_dim),
-        queries(heads),
-        rows(tokens),
-        row_bytes(head_dim / FormatOf(type).block_size * FormatOf(type).block_bytes),
-        format(FormatOf(type)) {
-    Random random(seed);
-    q = random.Vector(queries * (d + 3), -scale, scale);
-    out.assign(queries * (d + 5), kGuard);
-    for (std::vector<std::byte>* cache : {&k, &v}) {
-      cache->resize(rows * 2 * row_bytes);
-      for (size_t r = 0; r < rows; ++r) {
-        Write(random.Vector(d, -1, 1), cache->data() + r * 2 * row_bytes);
-      }
-    }
-  }
-
-  void Write(const std::vector<float>& row, std::byte* bytes) const {
-    if (format.type != Type::kBF16) return format.encode(row.data(), d / format.block_size, bytes);
-    auto* halves = reinterpret_cast<uint16_t*>(bytes);
-    std::transform(row.begin(), row.end(), halves, BF16FromF32);
-  }
-
-  AttentionHead Head() {
-    return {.head_dim = d,
-            .queries = queries,
-            .q = q.data(),
-            .q_stride = d + 3,
-            .format = &format,
-            .k = k.data(),
-            .v = v.data(),
-            .row_stride = 2 * row_bytes,
-            .rows = rows,
-            .out = out.data(),
-            .out_stride = d + 5};
-  }
-};
-
-void CheckAttention(size_t d, size_t queries, size_t rows, Type type, double scale) {
-  CAPTURE(d);
-  CAPTURE(queries);
-  CAPTURE(rows);
-  CAPTURE(scale);
-  CAPTURE(static_cast<uint32_t>(type));
-  const Attention attention(d, queries, rows, type, scale, static_cast<unsigned>(d + queries + rows));
-  std::vector<float> scratch(AttentionFloats(d, queries), kNaN);
-  Attention right = attention;
-  kPortableKernels.attend(right.Head(), scratch.data());
-  // A score is a sum of d products of size `scale` and may be wrong by this much, and with it each weight; values are
-  // at most 1, and `rows` of them are added up.
-  const double score = std::sqrt(static_cast<double>(d)) * scale;
-  const double tolerance =
-      kEpsilon * (16.0 + score * (4.0 + static_cast<double>(d) / 16.0) + static_cast<double>(rows) / 4.0);
-  ForEachTable([&](const Kernels& kernels) {
-    Attention mine = attention;
-    std::fill(scratch.begin(), scratch.end(), kNaN);
-    kernels.attend(mine.Head(), scratch.data());
-    CHECK(Distance(mine.out, right.out, 0.0, tolerance) <= 1.0);
-  });
-}
-
-TEST_CASE("attention over caches of every size") {
-  for (const Type type : {Type::kF16, Type::kF32}) {
-    for (const size_t d : std::initializer_list<size_t>{4, 8, 12, 20, 32, 36, 64, 100, 128, 256}) {
-      for (const size_t queries : std::initializer_list<size_t>{1, 2, 3, 4, 5, 8})
-        CheckAttention(d, queries, 70, type, 1.0);
-    }
-    for (size_t rows = 1; rows < 140; rows += rows < 20 ? 1 : 7) CheckAttention(64, 4, rows, type, 3.0);
-    CheckAttention(256, 4, 1000, type, 1.0);
-    CheckAttention(128, 2, 200, type, 40.0);
-  }
-  for (const size_t rows : std::initializer_list<size_t>{1, 5, 64, 130}) CheckAttention(64, 4, rows, Type::kBF16, 1.0);
-}
-
-TEST_CASE("attention: scores far apart, and no number hidden") {
-  ForEachTable([&](const Kernels& kernels) {
-    std::vector<float> scratch(AttentionFloats(64, 3));
-    Attention sharp(64, 3, 150, Type::kF32, 1e20, 1);
-    Attention right = sharp;
-    kernels.attend(sharp.Head(), scratch.data());
-    kPortableKernels.attend(right.Head(), scratch.data());
-    CHECK(Distance(sharp.out, right.out, 4 * kEpsilon, 0.0) <= 1.0);  // one row has all the weight
-    for (const size_t row : std::initializer_list<size_t>{0, 3, 66, 149}) {
-      for (const bool key : {false, true}) {
-        Attention attention(64, 3, 150, Type::kF32, 1.0, 2);
-        std::vector<std::byte>& cache = key ? attention.k : attention.v;
-        std::copy_n(reinterpret_cast<const std::byte*>(&kNaN), 4, cache.data() + row * 2 * attention.row_bytes + 20);
-        kernels.attend(attention.Head(), scratch.data());
-        for (size_t i = 0; i < 64; ++i) CHECK(std::isnan(attention.out[i]) == (key || i == 5));
-      }
-    }
-  });
 }
 
 TEST_CASE("products of floats") {

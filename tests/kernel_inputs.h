@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -64,6 +65,11 @@ inline double Distance(const std::vector<float>& a, const std::vector<float>& b,
     worst = std::isfinite(distance) ? std::max(worst, distance) : 1e30;
   }
   return worst;
+}
+
+inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](float x, float y) { return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y); });
 }
 
 // One head of a DeltaNet layer with its data: tokens lie `stride` apart, as they do in a layer.

@@ -126,16 +126,17 @@ TEST_CASE("attention is softmax over every row up to this one, whatever the tile
       std::vector<float> out(kQueries * kDim);
       std::vector<float> scratch(AttentionFloats(kDim, kQueries));
       kPortableKernels.attend({.head_dim = kDim,
-                               .queries = kQueries,
+                               .tokens = 1,
+                               .group = kQueries,
+                               .rows = rows,
                                .q = q.data(),
                                .q_stride = 2 * kDim,
-                               .format = &format,
-                               .k = k.data(),
-                               .v = v.data(),
-                               .row_stride = row_stride,
-                               .rows = rows,
+                               .q_token_stride = 0,
+                               .k = {&format, k.data(), row_stride},
+                               .v = {&format, v.data(), row_stride},
                                .out = out.data(),
-                               .out_stride = kDim},
+                               .out_stride = kDim,
+                               .out_token_stride = 0},
                               scratch.data());
       std::vector<double> expected(kQueries * kDim, 0.0);
       for (size_t h = 0; h < kQueries; ++h) {

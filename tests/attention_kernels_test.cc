@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention of every table that this processor can run against the portable one: sizes, ends, causal limits, formats of
+// keys and values, scores far apart, NaN; and several tokens at once against each alone, bit for bit.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <vector>
+
+#include "quant/half.h"
+#include "tests/kernel_inputs.h"
+
+namespace thimble {
+namespace {
+
+// Some tokens' queries and the cache that they read, with other heads' rows between its own. `rows` counts those of the
+// last token.
+struct Attention {
+  size_t d, tokens, group, rows;
+  const Format& k_format;
+  const Format& v_format;
+  std::vector<float> q, out;
+  std::vector<std::byte> k, v;
+
+  Attention(size_t head_dim, size_t n, size_t heads, size_t length, Type keys, Type values, double scale, unsigned seed)
+      : d(head_dim), tokens(n), group(heads), rows(length), k_format(FormatOf(keys)), v_format(FormatOf(values)) {
+    Random random(seed);
+    q = random.Vector(tokens * QueryStride(), -scale, scale);
+    out.assign(tokens * OutStride(), kGuard);
+    for (const bool key : {true, false}) {
+      std::vector<std::byte>& cache = key ? k : v;
+      cache.resize(rows * 2 * RowBytes(key));
+      for (size_t r = 0; r < rows; ++r) Write(key, random.Vector(d, -1, 1), r);
+    }
+  }
+
+  size_t QueryStride() const { return group * (d + 3) + 2; }
+  size_t OutStride() const { return group * (d + 5) + 1; }
+  const Format& FormatOfRows(bool key) const { return key ? k_format : v_format; }
+  size_t RowBytes(bool key) const { return d / FormatOfRows(key).block_size * FormatOfRows(key).block_bytes; }
+  std::byte* Row(bool key, size_t r) { return (key ? k : v).data() + r * 2 * RowBytes(key); }
+
+  void Write(bool key, const std::vector<float>& row, size_t r) {
+    const Format& format = FormatOfRows(key);
+    if (format.type != Type::kBF16) return format.encode(row.data(), d / format.block_size, Row(key, r));
+    std::transform(row.begin(), row.end(), reinterpret_cast<uint16_t*>(Row(key, r)), BF16FromF32);
+  }
+
+  AttentionHead Head(size_t first, size_t count) {
+    return {.head_dim = d,
+            .tokens = count,
+            .group = group,
+            .rows = rows - tokens + first + 1,
+            .q = q.data() + first * QueryStride(),
+            .q_stride = d + 3,
+            .q_token_stride = QueryStride(),
+            .k = {&k_format, k.data(), 2 * RowBytes(true)},
+            .v = {&v_format, v.data(), 2 * RowBytes(false)},
+            .out = out.data() + first * OutStride(),
+            .out_stride = d + 5,
+            .out_token_stride = OutStride()};
+  }
+
+  void Run(const Kernels& kernels, size_t at_once) {
+    for (size_t t = 0; t < tokens; t += at_once) {
+      const size_t n = std::min(at_once, tokens - t);
+      std::vector<float> scratch(AttentionFloats(d, n * group), kNaN);
+      scratch.push_back(kGuard);
+      kernels.attend(Head(t, n), scratch.data());
+      CHECK(scratch.back() == kGuard);
+    }
+  }
+};
+
+// The tokens one by one and at once: every table is near the portable one, and the division changes no bit.
+void CheckAttention(const Attention& attention, double scale) {
+  const size_t d = attention.d;
+  CAPTURE(d);
+  CAPTURE(attention.tokens);
+  CAPTURE(attention.group);
+  CAPTURE(attention.rows);
+  CAPTURE(scale);
+  CAPTURE(static_cast<uint32_t>(attention.k_format.type));
+  Attention right = attention;
+  right.Run(kPortableKernels, 1);
+  // A score is a sum of d products of size `scale` and may be wrong by this much, and with it each weight; values are
+  // at most 1, and `rows` of them are added up.
+  const double score = std::sqrt(static_cast<double>(d)) * scale;
+  const double tolerance =
+      kEpsilon * (16.0 + score * (4.0 + static_cast<double>(d) / 16.0) + static_cast<double>(attention.rows) / 4.0);
+  const auto same_at_once = [&](const Kernels& kernels, const Attention& one_by_one) {
+    for (const size_t at_once : {size_t{3}, attention.tokens}) {
+      Attention tile = attention;
+      tile.Run(kernels, at_once);
+      CHECK(SameBits(tile.out, one_by_one.out));
+    }
+  };
+  if (attention.tokens > 1) same_at_once(kPortableKernels, right);
+  ForEachTable([&](const Kernels& kernels) {
+    Attention mine = attention;
+    mine.Run(kernels, 1);
+    CHECK(Distance(mine.out, right.out, 0.0, tolerance) <= 1.0);
+    if (attention.tokens > 1) same_at_once(kernels, mine);
+  });
+}
+
+TEST_CASE("attention over caches of every size") {
+  const auto check = [](size_t d, size_t group, size_t rows, Type type, double scale) {
+    CheckAttention({d, 1, group, rows, type, type, scale, static_cast<unsigned>(d + group + rows)}, scale);
+  };
+  for (const Type type : {Type::kF16, Type::kF32}) {
+    for (const size_t d : std::initializer_list<size_t>{4, 8, 12, 20, 32, 36, 64, 100, 128, 256}) {
+      for (const size_t group : std::initializer_list<size_t>{1, 2, 3, 4, 5, 8}) check(d, group, 70, type, 1.0);
+    }
+    for (size_t rows = 1; rows < 140; rows += rows < 20 ? 1 : 7) check(64, 4, rows, type, 3.0);
+    check(256, 4, 1000, type, 1.0);
+    check(128, 2, 200, type, 40.0);
+  }
+  for (const size_t rows : std::initializer_list<size_t>{1, 5, 64, 130}) check(64, 4, rows, Type::kBF16, 1.0);
+}
+
+TEST_CASE("attention: several tokens at once get the bits that each gets alone") {
+  for (const Type type : {Type::kF16, Type::kF32, Type::kBF16}) {
+    for (const size_t d : std::initializer_list<size_t>{4, 20, 36, 64, 256}) {
+      for (const size_t group : std::initializer_list<size_t>{1, 3, 4, 6}) {
+        for (const size_t tokens : std::initializer_list<size_t>{2, 5, kAttentionTokens}) {
+          for (const size_t before : std::initializer_list<size_t>{0, 3, 13, 57, 63, 64, 120}) {
+            CheckAttention({d, tokens, group, before + tokens, type, type, 2.0, static_cast<unsigned>(d + before)},
+                           2.0);
+          }
+        }
+      }
+    }
+  }
+  CheckAttention({64, 100, 2, 100, Type::kF16, Type::kF16, 1.0, 3}, 1.0);  // more than a tile of rows are in sight
+}
+
+TEST_CASE("attention: keys and values of two formats") {
+  for (const Type values : {Type::kF16, Type::kBF16}) {
+    for (const size_t tokens : std::initializer_list<size_t>{1, 6}) {
+      CheckAttention({64, tokens, 4, 90, Type::kF32, values, 1.0, 4}, 1.0);
+      CheckAttention({64, tokens, 4, 90, values, Type::kF16, 1.0, 5}, 1.0);
+    }
+  }
+}
+
+TEST_CASE("attention: scores far apart, and no number hidden") {
+  ForEachTable([&](const Kernels& kernels) {
+    Attention sharp(64, 1, 3, 150, Type::kF32, Type::kF32, 1e20, 1);
+    Attention right = sharp;
+    sharp.Run(kernels, 1);
+    right.Run(kPortableKernels, 1);
+    CHECK(Distance(sharp.out, right.out, 4 * kEpsilon, 0.0) <= 1.0);  // one row has all the weight
+  });
+}
+
+// A value of a row is no number: every token that reads the row shows it, and no token before.
+void CheckPoison(const Kernels& kernels, Type type, size_t row, bool key) {
+  constexpr size_t kTokens = 7;
+  constexpr size_t kRows = 70;
+  CAPTURE(row);
+  CAPTURE(key);
+  Attention attention(64, kTokens, 3, kRows, type, type, 1.0, 2);
+  const uint16_t half = 0x7e00;
+  const void* bytes = type == Type::kF32 ? static_cast<const void*>(&kNaN) : static_cast<const void*>(&half);
+  const size_t size = type == Type::kF32 ? 4 : 2;
+  std::copy_n(static_cast<const std::byte*>(bytes), size, attention.Row(key, row) + 5 * size);
+  attention.Run(kernels, kTokens);
+  bool exact = true;
+  for (size_t t = 0; t < kTokens; ++t) {
+    const bool reads = kRows - kTokens + t >= row;
+    for (size_t h = 0; h < 3; ++h) {
+      for (size_t i = 0; i < 64; ++i) {
+        const float x = attention.out[t * attention.OutStride() + h * (64 + 5) + i];
+        exact = exact && std::isnan(x) == (reads && (key || i == 5));
+      }
+    }
+  }
+  CHECK(exact);
+}
+
+TEST_CASE("attention: what is no number reaches the tokens that read it and no others") {
+  const auto check = [](const Kernels& kernels) {
+    for (const Type type : {Type::kF32, Type::kF16}) {
+      for (const size_t row : std::initializer_list<size_t>{0, 3, 61, 63, 64, 65, 66, 67, 68, 69}) {
+        CheckPoison(kernels, type, row, true);
+        CheckPoison(kernels, type, row, false);
+      }
+    }
+  };
+  check(kPortableKernels);
+  ForEachTable(check);
+}
+
+}  // namespace
+}  // namespace thimble
