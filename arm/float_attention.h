@@ -190,8 +190,10 @@ class AttentionPass {
   // them, with the rows of a block that the token attends to, and where their scores stand.
   template <class Body>
   void ForBlocks(const CacheRows& cache, size_t begin, size_t end, const Body& body) const {
-    for (size_t r = begin; r < end; r += kAttentionBlock) {
-      const RowBlock lying = {cache.Row(r), cache.stride, Least(end - r, kAttentionBlock)};
+    // One token's rows come from far, so they are read from end to end, few at a time.
+    const size_t step = head_.tokens == 1 ? 4 : kAttentionBlock;
+    for (size_t r = begin; r < end; r += step) {
+      const RowBlock lying = {cache.Row(r), cache.stride, Least(end - r, step)};
       const auto for_tokens = [&](auto element, RowBlock block) {
         for (size_t t = FirstToken(r); t < head_.tokens; ++t) {
           block.count = Least(lying.count, head_.rows + t - r);
