@@ -48,16 +48,8 @@ size_t ScratchBytes(const Config& c, const Limits& limits) {
   return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
 }
 
-// A task of the delta rule has a value head's rows of the state, or, where workers are more than heads, a share of
-// them: a multiple of kDeltaRows, the widest tile of the chunked form. Steps go through so many at a time, that they
-// stay in the nearest cache.
+// Rows of a value head's state that steps go through at a time, so that they stay in the nearest cache.
 constexpr size_t kDeltaRows = 32;
-
-size_t RowsPerDeltaTask(size_t rows, size_t heads, size_t workers) {
-  const size_t parts = (workers + heads - 1) / heads;
-  const size_t share = (rows + parts - 1) / parts;
-  return (share + kDeltaRows - 1) / kDeltaRows * kDeltaRows;
-}
 
 size_t WorkerCount(const Backend& backend) {
   return std::max<size_t>(backend.workers.count, backend.step_workers.count);
@@ -416,13 +408,10 @@ void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
   for (size_t t = 0; t < n; ++t) OpenGates(w, hv, work.beta + t * hv, work.decay + t * hv);
   ParallelFor(WorkersFor(n), c.group_count, [&](size_t group, size_t) { ConvolveGroup(w, work, group); });
   const size_t dv = c.value_size();
-  const size_t share = RowsPerDeltaTask(dv, hv, WorkersFor(n).count);
-  const size_t parts = (dv + share - 1) / share;
-  const size_t together = n < kDeltaChunkMin ? kDeltaRows : share;
-  ParallelFor(WorkersFor(n), hv * parts, [&](size_t i, size_t worker) {
-    const size_t end = std::min<size_t>((i % parts + 1) * share, dv);
-    for (size_t begin = i % parts * share; begin < end; begin += together) {
-      RunDeltaRows(work, i / parts, begin, std::min<size_t>(together, end - begin), Scratch(worker));
+  const size_t together = n < kDeltaChunkMin ? kDeltaRows : dv;
+  ParallelFor(WorkersFor(n), hv, [&](size_t h, size_t worker) {
+    for (size_t begin = 0; begin < dv; begin += together) {
+      RunDeltaRows(work, h, begin, std::min<size_t>(together, dv - begin), Scratch(worker));
     }
   });
 

@@ -177,7 +177,6 @@ TEST_CASE("limits that cannot be are refused by the plan") {
 }
 
 TEST_CASE("the number of threads changes no bit") {
-  // With more threads than heads, the rows of a head's state are divided too.
   const TinyModel model({.value_heads = 4, .value_size = 80, .own_head = true});
   const std::vector<Token> tokens = Tokens(50, model.config().vocab_size);
   for (const StateForm state : {StateForm::kF32, StateForm::kI16}) {
