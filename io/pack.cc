@@ -8,7 +8,7 @@
 #include <cstring>
 #include <iterator>
 
-#include "io/pack_hash.h"
+#include "io/hash.h"
 
 namespace thimble {
 namespace {
@@ -117,14 +117,14 @@ Result<PackStamp> ReadPackStamp(const Gguf& file, std::span<const std::byte> byt
 Error VerifyPackTensor(const PackStamp& stamp, const GgufTensor& tensor, size_t index) {
   uint64_t announced;
   std::memcpy(&announced, stamp.tensor_hashes.data + index * sizeof announced, sizeof announced);
-  if (PackHashOf({tensor.data, static_cast<size_t>(tensor.bytes)}) == announced) return {};
+  if (HashOf({tensor.data, static_cast<size_t>(tensor.bytes)}) == announced) return {};
   return {Status::kBadFile,
           "the data of this tensor was changed; make the pack again with: thimble pack SOURCE -o THIS", tensor.name};
 }
 
 uint64_t PackHeaderHash(std::span<const std::byte> header, size_t at) {
   constexpr std::array<std::byte, sizeof(uint64_t)> kZeros = {};
-  PackHash hash;
+  Hash hash;
   hash.Add(header.first(at));
   hash.Add(kZeros);
   hash.Add(header.subspan(at + kZeros.size()));

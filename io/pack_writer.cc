@@ -176,7 +176,7 @@ uint64_t PackWriter::WriteHeader(std::span<std::byte> out) {
     if (!IsOfLayout(value.key)) writer.Copy(EntryBytes(value));
   }
   const auto source_hash = source_hash_.hex();
-  PackHash imatrix_hash;
+  Hash imatrix_hash;
   imatrix_hash.Add(order_->imatrix_bytes);
   const auto imatrix_hex = imatrix_hash.hex();
   const size_t imatrix_digits = order_->imatrix == nullptr ? 0 : imatrix_hex.size();
@@ -231,7 +231,7 @@ bool PackWriter::StartTensor() {
   tensor_ = **at_;
   from_ = FindFormat(tensor_.type);
   to_ = PackFormatOf(*order_, tensor_);
-  tensor_hash_ = PackHash();
+  tensor_hash_ = Hash();
   group_ = copied_ = 0;
   groups_ = (RowsOf(tensor_) + kGroupRows - 1) / kGroupRows;
   weighed_ = false;

@@ -13,9 +13,9 @@
 #include "core/arena.h"
 #include "core/kernels.h"
 #include "io/gguf.h"
+#include "io/hash.h"
 #include "io/imatrix.h"
 #include "io/pack.h"
-#include "io/pack_hash.h"
 
 namespace thimble {
 
@@ -104,8 +104,8 @@ class PackWriter {
   uint64_t group_ = 0;    // the next one
   uint64_t copied_ = 0;   // bytes
   uint64_t padding_ = 0;  // zeros behind the last tensor
-  PackHash tensor_hash_;
-  PackHash source_hash_;
+  Hash tensor_hash_;
+  Hash source_hash_;
   size_t source_part_ = 0;  // the source is hashed up to here
   size_t source_at_ = 0;
 };

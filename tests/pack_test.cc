@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "io/hash.h"
 #include "io/load_qwen35.h"
-#include "io/pack_hash.h"
 #include "io/pack_writer.h"
 #include "quant/half.h"
 #include "tests/make_pack.h"
@@ -83,7 +83,7 @@ TEST_CASE("a pack is its source with other matrices: metadata byte for byte, in 
   CHECK_FALSE(stamp->keep_exact);
   CHECK(stamp->source_bytes == source.parts[0].size());
   CHECK(stamp->imatrix_hash.empty());
-  PackHash hash;
+  Hash hash;
   hash.Add(source.parts[0]);
   const auto hex = hash.hex();
   CHECK(stamp->source_hash == std::string_view(hex.data(), hex.size()));
@@ -91,16 +91,16 @@ TEST_CASE("a pack is its source with other matrices: metadata byte for byte, in 
 
 TEST_CASE("the checksum is XXH3 with 128 bits") {
   // Of nothing, from the specification of xxHash.
-  const auto hex = PackHash().hex();
+  const auto hex = Hash().hex();
   CHECK(std::string_view(hex.data(), hex.size()) == "99aa06d3014798d86001c324468d497f");
-  CHECK(PackHashOf({}) == 0x6001c324468d497fu);
+  CHECK(HashOf({}) == 0x6001c324468d497fu);
   const Bytes bytes = TinySource();
-  PackHash pieces;
+  Hash pieces;
   for (size_t at = 0, n = 1; at < bytes.size(); at += n, n = n * 3 + 1) {
     n = std::min(n, bytes.size() - at);
     pieces.Add(std::span(bytes).subspan(at, n));
   }
-  CHECK(pieces.low64() == PackHashOf(bytes));
+  CHECK(pieces.low64() == HashOf(bytes));
 }
 
 TEST_CASE("formats by recipe") {
@@ -252,7 +252,7 @@ TEST_CASE("a split source gives the tensors of the whole one, and its own hash")
   CHECK_FALSE(file->Find("split.count").has_value());
   Arena nowhere;
   RequireOk(LoadQwen35(*file, nowhere).error());
-  PackHash hash;
+  Hash hash;
   uint64_t bytes = 0;
   for (const auto part : split.parts) {
     hash.Add(part);

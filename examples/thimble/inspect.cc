@@ -14,7 +14,7 @@
 #include "io/chat.h"
 #include "io/load_qwen35.h"
 #include "io/pack.h"
-#include "io/pack_file.h"
+#include "io/whole_file.h"
 #include "runtime.h"
 
 namespace thimble::program {

@@ -21,8 +21,8 @@
 #include "io/imatrix.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
-#include "io/pack_file.h"
 #include "io/pack_writer.h"
+#include "io/whole_file.h"
 #include "options.h"
 #include "runtime.h"
 
@@ -72,7 +72,7 @@ void TellImatrix(const Imatrix& imatrix, const PackOrder& order) {
   if (without > 0) Note("matrices that the importance matrix says nothing about", std::to_string(without));
 }
 
-Error WritePieces(PackWriter& writer, const Workers& workers, PackFile& file) {
+Error WritePieces(PackWriter& writer, const Workers& workers, WholeFile& file) {
   constexpr size_t kMegabyte = 1000000;
   Progress progress("packing", "MB", writer.source_bytes() / kMegabyte);
   uint64_t read = 0;
@@ -130,7 +130,7 @@ int Pack(const PackOptions& options) {
   Arena arena(block.bytes());
   if (const Error error = writer->Bind(order, workers.count, arena); !error.ok()) return Fail(error);
 
-  PackFile file;
+  WholeFile file;
   if (const Error error = file.Create(options.out.c_str(), writer->bytes()); !error.ok()) return Fail(error);
   if (const Error error = WritePieces(*writer, workers, file); !error.ok()) return Fail(error);
   if (const Error error = file.Commit(); !error.ok()) return Fail(error);

@@ -29,7 +29,7 @@
 #include "io/imatrix.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
-#include "io/pack_file.h"
+#include "io/whole_file.h"
 #include "io/pack_writer.h"
 #include "io/tokenizer.h"
 
@@ -241,7 +241,7 @@ void WritePack(const PackOrder& order, const Workers& workers, const std::string
   const Memory memory([&](Arena& arena) {
     if (const Error error = writer->Bind(order, workers.count, arena); !error.ok()) Fail(error);
   });
-  PackFile file;
+  WholeFile file;
   Error error = file.Create(path.c_str(), writer->bytes());
   uint64_t at = writer->header_bytes();
   while (error.ok()) {

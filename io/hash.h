@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The checksum of packs: XXH3 with 128 bits, over bytes that come in pieces. It finds accidents, not enemies.
+// The checksum of packs and snapshots: XXH3 with 128 bits, over bytes that come in pieces. It finds accidents, not
+// enemies.
 #pragma once
 
 #include <array>
@@ -11,9 +12,9 @@
 
 namespace thimble {
 
-class PackHash {
+class Hash {
  public:
-  PackHash();
+  Hash();
   void Add(std::span<const std::byte> bytes);
 
   /// Of all bytes so far.
@@ -27,6 +28,6 @@ class PackHash {
 };
 
 /// low64 of `bytes`.
-uint64_t PackHashOf(std::span<const std::byte> bytes);
+uint64_t HashOf(std::span<const std::byte> bytes);
 
 }  // namespace thimble

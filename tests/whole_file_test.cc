@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io/pack_file: a file appears whole or not at all.
-#include "io/pack_file.h"
+// io/whole_file: a file appears whole or not at all.
+#include "io/whole_file.h"
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ TEST_CASE("a file appears whole or not at all") {
     return std::distance(begin(all), end(all));
   };
   const auto make = [&](bool commit) {
-    PackFile file;
+    WholeFile file;
     RequireOk(file.Create(path.c_str(), bytes.size()));
     CHECK(std::filesystem::file_size(part) >= 0);
     RequireOk(file.WriteAt(bytes, 0));
@@ -50,7 +50,7 @@ TEST_CASE("a file appears whole or not at all") {
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   CHECK(text == std::string(10, '\x9') + std::string(bytes.size() - 10, '\x7'));
 
-  PackFile file;
+  WholeFile file;
   CHECK(file.Create("", 1).status == Status::kBadArgument);
   CHECK(file.Create(directory.c_str(), 1).status == Status::kBadArgument);
   CHECK(file.Create("/dev/null", 1).status == Status::kBadArgument);
@@ -68,7 +68,7 @@ TEST_CASE("a file appears whole or not at all") {
   if (child == 0) {
     char c = 0;
     {
-      PackFile other;
+      WholeFile other;
       c = other.Create(path.c_str(), 10).ok() ? 'y' : 'n';
       if (write(ready[1], &c, 1) != 1 || read(done[0], &c, 1) != 1) c = 'n';
     }
@@ -77,12 +77,12 @@ TEST_CASE("a file appears whole or not at all") {
   char answer = 0;
   REQUIRE(read(ready[0], &answer, 1) == 1);
   CHECK(answer == 'y');
-  PackFile second;
+  WholeFile second;
   CHECK(second.Create(path.c_str(), 10).status == Status::kBadArgument);
   REQUIRE(write(done[1], "x", 1) == 1);
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
-  PackFile third;
+  WholeFile third;
   CHECK(third.Create(path.c_str(), 10).ok());
   for (const int end : {ready[0], ready[1], done[0], done[1]}) close(end);
   std::filesystem::remove_all(directory);

@@ -12,7 +12,7 @@
 #include <cstdio>  // rename
 #include <cstring>
 
-#include "io/pack_file.h"
+#include "io/whole_file.h"
 
 namespace thimble {
 namespace {
@@ -32,7 +32,7 @@ bool StillNamed(int file, const char* path) {
 
 /// Syncs the directory that `path` lies in, so that a new name in it stays. 0, or errno.
 int SyncDirectory(const char* path) {
-  char directory[PackFile::kMaxPath];
+  char directory[WholeFile::kMaxPath];
   const char* slash = std::strrchr(path, '/');
   const size_t length = slash == nullptr ? 0 : static_cast<size_t>(slash - path) + 1;
   std::memcpy(directory, path, length);
@@ -46,13 +46,13 @@ int SyncDirectory(const char* path) {
 
 }  // namespace
 
-PackFile::~PackFile() {
+WholeFile::~WholeFile() {
   if (file_ < 0) return;
   unlink(part_);
   close(file_);
 }
 
-Error PackFile::Create(const char* path, uint64_t bytes) {
+Error WholeFile::Create(const char* path, uint64_t bytes) {
   const size_t length = std::strlen(path);
   if (length == 0) return {Status::kBadArgument, "the name of the file to write is empty"};
   if (length + std::strlen(kPart) + 1 > sizeof part_) return {Status::kBadArgument, "the path is too long", path};
@@ -83,7 +83,7 @@ Error PackFile::Create(const char* path, uint64_t bytes) {
   return {};
 }
 
-Error PackFile::WriteAt(std::span<const std::byte> bytes, uint64_t offset) {
+Error WholeFile::WriteAt(std::span<const std::byte> bytes, uint64_t offset) {
   while (!bytes.empty()) {
     const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
@@ -94,7 +94,7 @@ Error PackFile::WriteAt(std::span<const std::byte> bytes, uint64_t offset) {
   return {};
 }
 
-Error PackFile::Commit() {
+Error WholeFile::Commit() {
   if (fsync(file_) != 0) return SystemError("the file cannot be written", path_, errno);
   if (rename(part_, path_) != 0) return SystemError("the file cannot be given its name", path_, errno);
   close(file_);

@@ -12,16 +12,16 @@
 
 namespace thimble {
 
-class PackFile {
+class WholeFile {
  public:
   static constexpr size_t kMaxPath = 4096;
 
-  PackFile() = default;
-  PackFile(const PackFile&) = delete;
-  PackFile& operator=(const PackFile&) = delete;
+  WholeFile() = default;
+  WholeFile(const WholeFile&) = delete;
+  WholeFile& operator=(const WholeFile&) = delete;
 
   /// Takes away what is not complete.
-  ~PackFile();
+  ~WholeFile();
 
   /// Begins the file at `path`, of `bytes` bytes, as `path`.part; what an earlier attempt left there is overwritten.
   /// kBadArgument: `path` is no ordinary file, or too long, or is being written by another process; kSystem: errno,

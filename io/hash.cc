@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See pack_hash.h. The only file that sees xxHash, which is a header here: nothing to link, nothing to load.
-#include "io/pack_hash.h"
+// See hash.h. The only file that sees xxHash, which is a header here: nothing to link, nothing to load.
+#include "io/hash.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -14,19 +14,17 @@ const XXH3_state_t* StateIn(const std::byte* bytes) { return reinterpret_cast<co
 
 }  // namespace
 
-PackHash::PackHash() {
+Hash::Hash() {
   static_assert(sizeof(XXH3_state_t) <= sizeof state_ && alignof(XXH3_state_t) <= 64);
   XXH3_INITSTATE(StateIn(state_));
   XXH3_128bits_reset(StateIn(state_));
 }
 
-void PackHash::Add(std::span<const std::byte> bytes) {
-  XXH3_128bits_update(StateIn(state_), bytes.data(), bytes.size());
-}
+void Hash::Add(std::span<const std::byte> bytes) { XXH3_128bits_update(StateIn(state_), bytes.data(), bytes.size()); }
 
-uint64_t PackHash::low64() const { return XXH3_128bits_digest(StateIn(state_)).low64; }
+uint64_t Hash::low64() const { return XXH3_128bits_digest(StateIn(state_)).low64; }
 
-std::array<char, 32> PackHash::hex() const {
+std::array<char, 32> Hash::hex() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(StateIn(state_));
   std::array<char, 32> text;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -36,6 +34,6 @@ std::array<char, 32> PackHash::hex() const {
   return text;
 }
 
-uint64_t PackHashOf(std::span<const std::byte> bytes) { return XXH3_128bits(bytes.data(), bytes.size()).low64; }
+uint64_t HashOf(std::span<const std::byte> bytes) { return XXH3_128bits(bytes.data(), bytes.size()).low64; }
 
 }  // namespace thimble
