@@ -160,9 +160,9 @@ Error Choices::Score(Session& session, std::span<float> log_p, size_t first_chec
   session.Scores({tokens_ + 1, first_tokens}, log_p.data());
   for (size_t i = 0; i < first_tokens; ++i) scores_[1 + i] = static_cast<double>(log_p[i]);
   if (deepest_ > 0) {
-    session.Save(first_checkpoint);
+    session.Keep(first_checkpoint);
     const Error error = Walk(session, first_checkpoint);
-    session.Restore(first_checkpoint);
+    session.Recall(first_checkpoint);
     if (!error.ok()) return error;
   }
   double largest = -std::numeric_limits<double>::infinity();
@@ -190,7 +190,7 @@ Error Choices::Walk(Session& session, size_t first_checkpoint) {
     path_[depth] = node;
     if (at >= depth) {  // on another branch
       while (saved_[saved - 1] >= depth) --saved;
-      session.Restore(first_checkpoint + saved - 1);
+      session.Recall(first_checkpoint + saved - 1);
       at = saved_[saved - 1];
     }
     while (at < depth) {
@@ -198,7 +198,7 @@ Error Choices::Walk(Session& session, size_t first_checkpoint) {
     }
     ScoreChildren(node, session.Logits());
     if (saved < checkpoints && Branches(node)) {
-      session.Save(first_checkpoint + saved);
+      session.Keep(first_checkpoint + saved);
       saved_[saved++] = static_cast<uint32_t>(depth);
     }
     uint32_t next = NextInner(node, nodes_[node].first_child);

@@ -82,7 +82,7 @@ struct Limits {
   uint32_t batch = 64;      // tokens that go through the layers together; more is faster prefill and more work memory
   Type kv = Type::kF16;     // format of the cache: kF16 or kF32
   StateForm state = StateForm::kF32;
-  uint32_t checkpoints = 0;  // states that Session::Save can hold (choices of several tokens want 1 or more)
+  uint32_t checkpoints = 0;  // states that Session::Keep can hold (choices of several tokens want 1 or more)
 };
 
 }  // namespace thimble

@@ -116,6 +116,7 @@ Error Sampler::Bind(const SamplerOptions& options, size_t vocab, Arena& arena) {
   const bool selects = options_.top_k > 0 || (options.temperature > 0.0f && options.top_p < 1.0f);
   banned_ = arena.Take<uint64_t>(words);
   marked_ = arena.Take<uint64_t>(options_.penalty_window > 0 ? words : 0);
+  state_ = arena.Take<State>(1);
   window_ = arena.Take<Token>(options_.penalty_window);
   bins_ = arena.Take<uint64_t>(selects ? kBins : 0);
   kept_ = arena.Take<Token>(options_.top_k);
@@ -127,16 +128,52 @@ Error Sampler::Bind(const SamplerOptions& options, size_t vocab, Arena& arena) {
 }
 
 void Sampler::Reset() {
-  window_size_ = 0;
-  window_next_ = 0;
-  random_ = options_.seed;
+  std::fill_n(window_, options_.penalty_window, Token{0});
+  std::memset(static_cast<void*>(state_), 0, sizeof *state_);  // its padding is part of the image
+  state_->random = options_.seed;
+  state_->vocab = static_cast<uint32_t>(vocab_);
+  state_->window = options_.penalty_window;
+}
+
+Error Sampler::Fits(std::span<const std::byte> image) const {
+  const Error broken = {Status::kBadFile, "these bytes are no image of a sampler, or not a whole one"};
+  State state;
+  if (image.size() < sizeof state) return broken;
+  std::memcpy(&state, image.data(), sizeof state);
+  if (image.size() - sizeof state != uint64_t{state.window} * sizeof(Token)) return broken;
+  if (state.vocab != vocab_) {
+    return {Status::kBadArgument, "the snapshot's sampler had another vocabulary", "tokens", {}, state.vocab};
+  }
+  if (state.window != options_.penalty_window) {
+    return {Status::kBadArgument,
+            "the snapshot's sampler looked back another number of tokens; use the same penalties",
+            "penalty_window",
+            {},
+            state.window};
+  }
+  const bool full = state.size == state.window;
+  if (state.size > state.window || (full ? state.next > 0 && state.next >= state.window : state.next != state.size)) {
+    return broken;
+  }
+  for (size_t i = 0; i < state.size; ++i) {
+    Token entry;
+    std::memcpy(&entry, image.data() + sizeof state + i * sizeof entry, sizeof entry);
+    if (static_cast<size_t>(entry < 0 ? ~entry : entry) >= vocab_) return broken;
+  }
+  return {};
+}
+
+Error Sampler::Restore(std::span<const std::byte> image) {
+  const Error error = Fits(image);
+  if (error.ok()) std::memcpy(static_cast<void*>(state_), image.data(), image.size());
+  return error;
 }
 
 void Sampler::Remember(Token entry) {
   if (options_.penalty_window == 0) return;
-  window_[window_next_] = entry;
-  window_next_ = (window_next_ + 1) % options_.penalty_window;
-  window_size_ = std::min<size_t>(window_size_ + 1, options_.penalty_window);
+  window_[state_->next] = entry;
+  state_->next = (state_->next + 1) % options_.penalty_window;
+  state_->size = std::min(state_->size + 1, options_.penalty_window);
 }
 
 void Sampler::AcceptPrompt(std::span<const Token> tokens) {
@@ -147,7 +184,7 @@ void Sampler::Accept(Token token) { Remember(token); }
 
 // Every token of the window is punished once for being there: `marked_` tells the first of its entries from the others.
 void Sampler::Penalise(std::span<float> logits) {
-  const std::span<const Token> window(window_, window_size_);
+  const std::span<const Token> window(window_, state_->size);
   const auto mark = [this](Token token) -> uint64_t& { return marked_[static_cast<size_t>(token) / 64]; };
   const auto bit = [](Token token) { return uint64_t{1} << (token % 64); };
   for (const Token entry : window) {
@@ -175,7 +212,7 @@ size_t Sampler::Draw(std::span<const float> weights) {
   const auto share = [this](float weight) { return weight >= options_.min_p ? Fixed(weight) : 0; };
   uint64_t total = 0;
   for (const float weight : weights) total += share(weight);
-  uint64_t left = MultiplyHigh(NextRandom(&random_), total);  // evenly in [0, total)
+  uint64_t left = MultiplyHigh(NextRandom(&state_->random), total);  // evenly in [0, total)
   size_t i = 0;
   while (left >= share(weights[i])) left -= share(weights[i++]);
   return i;

@@ -68,7 +68,27 @@ class Sampler {
   /// NaN or plus infinity, kNotFound when all are banned or minus infinity.
   Result<Token> Sample(std::span<float> logits);
 
+  /// What the sampler knows of the conversation, as bytes where they lie: its random numbers and the window of the
+  /// penalties. Options and banned tokens are no part of it.
+  std::span<const std::byte> image() const {
+    return {reinterpret_cast<const std::byte*>(state_), sizeof(State) + options_.penalty_window * sizeof(Token)};
+  }
+
+  /// Goes on where the sampler of this image stood. Fits says whether it can. kBadArgument: that one has another
+  /// penalty_window or vocabulary; kBadFile: bytes that are no image.
+  Error Fits(std::span<const std::byte> image) const;
+  Error Restore(std::span<const std::byte> image);
+
  private:
+  // The window follows it without a gap, so that the image is one piece.
+  struct alignas(Arena::kAlign) State {
+    uint64_t random;
+    uint32_t vocab;
+    uint32_t window;  // entries that there is room for behind this
+    uint32_t size;    // entries in use
+    uint32_t next;    // where the next one goes
+  };
+
   bool penalises() const;
   void Remember(Token entry);
   void Penalise(std::span<float> logits);
@@ -78,12 +98,10 @@ class Sampler {
   size_t vocab_ = 0;
   uint64_t* banned_ = nullptr;  // [vocab / 64], a bit for every token
   uint64_t* marked_ = nullptr;  // [vocab / 64], all 0 between calls; only with penalties
-  Token* window_ = nullptr;     // [penalty_window], a ring; ~token for one of the prompt; only with penalties
-  size_t window_size_ = 0;      // entries in use
-  size_t window_next_ = 0;      // where the next one goes
-  uint64_t* bins_ = nullptr;    // [256], only with top_k or top_p
-  Token* kept_ = nullptr;       // [top_k], the tokens that top_k leaves, in order
-  uint64_t random_ = 0;
+  State* state_ = nullptr;
+  Token* window_ = nullptr;   // [penalty_window], a ring behind state_; ~token for one of the prompt
+  uint64_t* bins_ = nullptr;  // [256], only with top_k or top_p
+  Token* kept_ = nullptr;     // [top_k], the tokens that top_k leaves, in order
 };
 
 }  // namespace thimble

@@ -172,11 +172,17 @@ void Session::Reset() {
   logits_valid_ = false;
 }
 
-void Session::Save(size_t i) { std::memcpy(checkpoints_ + i * state_bytes_, static_cast<void*>(state_), state_bytes_); }
+void Session::Keep(size_t i) { std::memcpy(checkpoints_ + i * state_bytes_, static_cast<void*>(state_), state_bytes_); }
 
-void Session::Restore(size_t i) {
+void Session::Recall(size_t i) {
   std::memcpy(static_cast<void*>(state_), checkpoints_ + i * state_bytes_, state_bytes_);
   logits_valid_ = false;
+}
+
+std::span<std::byte> Session::Piece(size_t i, size_t rows) const {
+  if (i == 0) return {reinterpret_cast<std::byte*>(state_), state_bytes_};
+  const size_t token_bytes = model_->config.head_count_kv * CacheRowBytes(model_->config, limits_);
+  return {cache_ + (i - 1) * limits_.context * token_bytes, rows * token_bytes};
 }
 
 Error Session::Full() const {
@@ -272,6 +278,14 @@ Result<Token> Session::Next(Sampler& sampler) {
   return token;
 }
 
+// A token at a position of its own is another one; the complement of a coordinate is no token.
+void Session::Chain(Token token, const Position* position) {
+  uint64_t& chain = state_->chain;
+  chain = NextChain(chain, token);
+  if (position == nullptr) return;
+  for (const int32_t coordinate : {position->t, position->h, position->w}) chain = NextChain(chain, ~coordinate);
+}
+
 void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits) {
   const Config& c = model_->config;
   const Weights& w = model_->weights;
@@ -285,6 +299,7 @@ void Session::RunBatch(std::span<const Token> tokens, const Position* positions,
     RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + t * c.rope.dimension_count);
     const int32_t last = std::max({position.t, position.h, position.w});
     state_->next_position = std::max(state_->next_position, int64_t{last} + 1);
+    Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
   }
   std::memset(mixed_, 0, n * width * sizeof(float));
   Mark(Part::kEmbedding);

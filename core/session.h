@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/kernels.h"
 #include "core/rope.h"
+#include "core/snapshot.h"
 #include "core/weights.h"
 
 namespace thimble {
@@ -72,9 +73,38 @@ class Session {
   Result<Token> Next(Sampler& sampler);
 
   /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is
-  /// good until the session is fed from an earlier point than the one it holds.
-  void Save(size_t i);
-  void Restore(size_t i);
+  /// good until the session is fed from an earlier point than the one it holds, or becomes another by Restore or Fork.
+  void Keep(size_t i);
+  void Recall(size_t i);
+
+  /// A hash of the tokens fed so far, in order: what NextChain makes of each in turn, from 0 on. The same tokens at
+  /// positions that are not a text's give another one.
+  uint64_t chain() const { return state_->chain; }
+  static uint64_t NextChain(uint64_t chain, Token token);
+
+  /// The image of the session: its header, then everything it knows, checkpoints and logits excepted, in image_bytes()
+  /// bytes; the logits are the head's product with the hidden state in it. Save writes it to `out`, which is no
+  /// shorter.
+  SnapshotHeader Describe() const;
+  size_t image_bytes() const;
+  void Save(std::span<std::byte> out) const;
+
+  /// Becomes the session whose image this is, bit for bit. The numbers are proven; that the model is the same one is
+  /// the caller's care. On an error nothing has changed: those of Fits, and kBadFile for bytes that are no image.
+  Error Restore(std::span<const std::byte> image);
+
+  /// Becomes a copy of `from`. On an error nothing has changed: those of Fits, and kBadArgument for another Model.
+  Error Fork(const Session& from);
+
+  /// Whether an image with this header can be restored here. kUnsupported: of another version; kBadArgument: of other
+  /// limits (`name`) or of a model of other sizes; kFull: it has more tokens than the context.
+  Error Fits(const SnapshotHeader& image) const;
+
+  /// Calls f(std::span<const std::byte>) for the parts of an image behind its header, in order, where they lie.
+  template <class F>
+  void ForEachPiece(F f) const {
+    for (size_t i = 0; i < piece_count(); ++i) f(std::span<const std::byte>(Piece(i, rows())));
+  }
 
   size_t length() const { return static_cast<size_t>(state_->length); }  // tokens fed
   size_t room() const { return limits_.context - length(); }             // tokens that still fit
@@ -85,6 +115,7 @@ class Session {
   struct State {
     uint64_t length;        // tokens in the cache
     int64_t next_position;  // of the next text token
+    uint64_t chain;         // of the tokens, see chain()
   };
 
   // Everything that Bind places: the same function measures and binds.
@@ -123,7 +154,14 @@ class Session {
     float* scales;   // [Hv][dv]
   };
 
+  // What an image consists of: the state, then of every attention layer the keys and the values of the cache's first
+  // `rows` rows.
+  size_t piece_count() const { return 1 + 2 * model_->config.attention_count(); }
+  std::span<std::byte> Piece(size_t i, size_t rows) const;
+  size_t rows() const { return length(); }  // of the cache in use
+
   Error Full() const;
+  void Chain(Token token, const Position* position);
   void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
   void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n);
   void ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group);

@@ -17,17 +17,17 @@ struct SnapshotHeader {
 
   uint64_t magic = kMagic;
   uint32_t version = kVersion;
-  uint32_t k_type = 0;           // Type of the cache's keys
-  uint32_t v_type = 0;           // and of its values
-  uint32_t state_type = 0;       // Type of the DeltaNet states
-  uint32_t window = 0;           // Limits::window
-  uint32_t sinks = 0;            // Limits::sinks
-  uint64_t ring_rows = 0;        // rows of the cache behind the sinks, which are used again and again; 0: no window
-  uint64_t state_bytes = 0;      // of everything but the cache
-  uint64_t token_bytes = 0;      // of one token in the cache, all layers
-  uint64_t length = 0;           // tokens fed
-  uint64_t chain = 0;            // Session::chain of them
-  uint64_t rows = 0;             // tokens in the cache
+  uint32_t k_type = 0;       // Type of the cache's keys
+  uint32_t v_type = 0;       // and of its values
+  uint32_t state_type = 0;   // Type of the DeltaNet states
+  uint32_t window = 0;       // Limits::window
+  uint32_t sinks = 0;        // Limits::sinks
+  uint64_t ring_rows = 0;    // rows of the cache behind the sinks, which are used again and again; 0: no window
+  uint64_t state_bytes = 0;  // of everything but the cache
+  uint64_t token_bytes = 0;  // of one token in the cache, all layers
+  uint64_t length = 0;       // tokens fed
+  uint64_t chain = 0;        // Session::chain of them
+  uint64_t rows = 0;         // tokens in the cache
 };
 static_assert(sizeof(SnapshotHeader) == 80);
 

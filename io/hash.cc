@@ -24,11 +24,16 @@ void Hash::Add(std::span<const std::byte> bytes) { XXH3_128bits_update(StateIn(s
 
 uint64_t Hash::low64() const { return XXH3_128bits_digest(StateIn(state_)).low64; }
 
-std::array<char, 32> Hash::hex() const {
+std::array<uint64_t, 2> Hash::digest() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(StateIn(state_));
+  return {hash.low64, hash.high64};
+}
+
+std::array<char, 32> Hash::hex() const {
+  const std::array<uint64_t, 2> hash = digest();
   std::array<char, 32> text;
   for (size_t i = 0; i < text.size(); ++i) {
-    const uint64_t half = i < 16 ? hash.high64 : hash.low64;
+    const uint64_t half = i < 16 ? hash[1] : hash[0];
     text[i] = "0123456789abcdef"[half >> (60 - 4 * (i % 16)) & 15];
   }
   return text;

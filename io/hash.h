@@ -20,7 +20,10 @@ class Hash {
   /// Of all bytes so far.
   uint64_t low64() const;
 
-  /// The whole 128 bits as text: 32 hexadecimal digits, the highest first, as xxhsum -H128 writes them.
+  /// The whole 128 bits, the low half first.
+  std::array<uint64_t, 2> digest() const;
+
+  /// The same as text: 32 hexadecimal digits, the highest first, as xxhsum -H128 writes them.
   std::array<char, 32> hex() const;
 
  private:

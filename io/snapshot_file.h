@@ -12,7 +12,8 @@ namespace thimble {
 /// The file at `path` becomes this snapshot, or stays what it was. Takes no memory. Errors: those of WholeFile.
 Error SaveSnapshot(const Conversed& of, const char* path);
 
-/// Errors: those of MappedFile::Open and ReadSnapshot, named `path`; then nothing has changed.
+/// Errors: those of MappedFile::Open and ReadSnapshot, with `path` for a name where they have none; then nothing has
+/// changed.
 Error RestoreSnapshot(const char* path, const Conversed& into);
 
 }  // namespace thimble

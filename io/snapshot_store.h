@@ -20,10 +20,10 @@ class SnapshotStore {
 
   /// What Restore found. `length` 0: nothing fits, and `why` says why not.
   struct Found {
-    size_t length = 0;        // tokens of the prompt that need not be fed
-    const char* why = "";     // a sentence without a full stop
-    uint64_t entries = 0;     // snapshots of this model and these limits that were looked at
-    uint64_t nearest = 0;     // of those that do not fit, the most tokens one has in common... see the .cc
+    size_t length = 0;     // tokens of the prompt that need not be fed
+    const char* why = "";  // a sentence without a full stop
+    uint64_t entries = 0;  // snapshots of this model and these limits that were looked at
+    uint64_t nearest = 0;  // of those that do not fit, the most tokens one has in common... see the .cc
   };
 
   /// Makes the directory when there is none. `max_bytes`: of all snapshots in it together.

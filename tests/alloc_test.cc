@@ -78,7 +78,7 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
     const Result<size_t> count =
         RenderTokens(BuiltinTemplate(), {.messages = {&message, 1}}, bound.tokenizer, scratch, tokens);
     bool fine = bool{count} && bound.session.Feed({tokens.data(), *count}).ok();
-    bound.session.Save(0);
+    bound.session.Keep(0);
     size_t generated = 0;
     size_t shown = 0;
     for (; fine && generated < 200 && bound.session.room() > 0; ++generated) {
@@ -86,7 +86,7 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
       fine = bool{next};
       shown += bound.matcher.Push(bound.decoder.Push(*next)).piece.size();
     }
-    bound.session.Restore(0);
+    bound.session.Recall(0);
     fine = fine && bound.choices.Score(bound.session, log_p, 1).ok();
     const Result<size_t> line =
         EncodePrompt("<|im_start|>{text}<|im_end|>", "an ordinary line", bound.tokenizer, scratch, tokens);

@@ -213,10 +213,10 @@ TEST_CASE("checkpoints below the first one are left alone") {
   BoundChoices bound({{7, 8}, {7, 9}, {30}});
   HeapSession session(TestModel(), LimitsWith(2));
   RequireOk(session->Feed(std::span(kPrompt).first(4)));
-  session->Save(0);
+  session->Keep(0);
   std::vector<float> scores[2];
   for (std::vector<float>& log_p : scores) {
-    session->Restore(0);
+    session->Recall(0);
     CHECK(session->length() == 4);
     RequireOk(session->Feed(std::span(kPrompt).subspan(4)));
     log_p = bound.Score(*session, 1);

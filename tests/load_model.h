@@ -60,6 +60,7 @@ class LoadedModel {
   LoadedModel& operator=(const LoadedModel&) = delete;
 
   const Gguf& file() const { return file_; }
+  std::span<const std::span<const std::byte>> parts() const { return files_.parts(); }
   const Model& model() const { return model_; }
   const Config& config() const { return model_.config; }
 

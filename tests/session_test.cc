@@ -322,17 +322,17 @@ TEST_CASE("a checkpoint brings back the state bit for bit, however often, and af
 
   HeapSession session(*model, limits);
   RequireOk(session->Feed(prompt));
-  session->Save(1);
+  session->Keep(1);
   const std::vector<float> at_prompt(session->Logits().begin(), session->Logits().end());
   for (int round = 0; round < 3; ++round) {
     RequireOk(session->Feed(left));
     CHECK(session->length() == 22);
-    session->Restore(1);
+    session->Recall(1);
     CHECK(session->length() == 13);
     CHECK(SameBits(session->Logits(), at_prompt));
     RequireOk(session->Feed(right));
     CHECK(SameBits(session->Logits(), expected));
-    session->Restore(1);
+    session->Recall(1);
   }
 }
 

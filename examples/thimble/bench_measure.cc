@@ -104,7 +104,7 @@ class Track {
     session_.Reset();
     if (depth_ == 0) return true;
     const Result<bool> fed = Feed("depth", depth_);
-    session_.Save(0);
+    session_.Keep(0);
     return fed;
   }
 
@@ -140,7 +140,7 @@ class Track {
  private:
   void Begin() {
     if (depth_ != 0) {
-      session_.Restore(0);
+      session_.Recall(0);
     } else {
       session_.Reset();
     }

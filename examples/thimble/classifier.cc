@@ -154,7 +154,7 @@ Error Classifier::Feed(std::span<const Token> prompt) {
   const size_t shared = keeps_ ? std::min(same, prompt.size() - 1) / batch * batch : 0;
   if (shared < kept_) kept_ = 0;
   session.Reset();
-  if (kept_ > 0) session.Restore(0);
+  if (kept_ > 0) session.Recall(0);
   before_.assign(prompt.begin(), prompt.end());
   for (const size_t end : {shared, prompt.size()}) {
     if (end == session.length()) continue;
@@ -163,7 +163,7 @@ Error Classifier::Feed(std::span<const Token> prompt) {
     if (!fed) return fed.error();
     if (!*fed) return {Status::kSystem, "interrupted", "classify"};
     if (end != shared) continue;
-    session.Save(0);
+    session.Keep(0);
     kept_ = shared;
   }
   return {};

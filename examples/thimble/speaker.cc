@@ -87,11 +87,11 @@ Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
   // The last token of an answer need not be fed.
   const size_t promised = options_.ignore_eos && options_.tokens > 0 ? options_.tokens - 1 : 0;
   const Stopwatch watch;
-  if (turns_) runtime_.session().Save(0);
+  if (turns_) runtime_.session().Keep(0);
   const Result<bool> fed = runtime_.Feed(prompt, promised);
   if (!fed) return fed.error();
   if (!*fed) {
-    if (turns_) runtime_.session().Restore(0);
+    if (turns_) runtime_.session().Recall(0);
     answer->stopped = "interrupted";
     return {};
   }
