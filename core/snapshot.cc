@@ -5,6 +5,7 @@
 #include "core/snapshot.h"
 
 #include <cstring>
+#include <string_view>
 
 #include "core/session.h"
 
@@ -58,30 +59,23 @@ Error Session::Fits(const SnapshotHeader& image) const {
     return {Status::kUnsupported, "the snapshot has a layout that is not known here", "version", {}, image.version};
   }
   const struct {
-    const char* name;
-    uint32_t theirs, ours;
-  } types[] = {{"keys of the cache", image.k_type, own.k_type},
-               {"values of the cache", image.v_type, own.v_type},
-               {"states", image.state_type, own.state_type}};
-  for (const auto& type : types) {
-    if (type.theirs == type.ours) continue;
-    return {Status::kBadArgument, "the snapshot has another format; use the same", type.name, TypeName(type.theirs)};
-  }
-  const struct {
-    const char* name;
+    std::string_view name;
     uint64_t theirs, ours;
-  } sizes[] = {{"window", image.window, own.window},
-               {"sinks", image.sinks, own.sinks},
-               {"rows of the ring", image.ring_rows, own.ring_rows},
-               {"bytes of the state", image.state_bytes, own.state_bytes},
-               {"bytes of a token in the cache", image.token_bytes, own.token_bytes}};
-  for (const auto& size : sizes) {
-    if (size.theirs == size.ours) continue;
+  } shared[] = {{"type of the cache's keys", image.k_type, own.k_type},
+                {"type of the cache's values", image.v_type, own.v_type},
+                {"type of the states", image.state_type, own.state_type},
+                {"window", image.window, own.window},
+                {"sinks", image.sinks, own.sinks},
+                {"rows of the ring", image.ring_rows, own.ring_rows},
+                {"bytes of the state", image.state_bytes, own.state_bytes},
+                {"bytes of a token in the cache", image.token_bytes, own.token_bytes}};
+  for (const auto& [name, theirs, ours] : shared) {
+    if (theirs == ours) continue;
     return {Status::kBadArgument,
-            "the snapshot is of another model or has other limits; use the same",
-            size.name,
+            "the snapshot was made with other limits or of another model; use the same",
+            name,
             {},
-            size.theirs};
+            theirs};
   }
   if (image.length > limits_.context) {
     return {

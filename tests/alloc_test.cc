@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Nothing is taken after Bind: no heap call, no mapping, no growth of the address space, over tokenizing, prefill, 200
-// decoded tokens with sampling and streaming, checkpoints, and classification with one and with several tokens a
-// choice.
+// decoded tokens with sampling and streaming, checkpoints, snapshots in memory and to a file, and classification with
+// one and with several tokens a choice.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +16,7 @@
 #include "core/choices.h"
 #include "core/sampler.h"
 #include "io/chat.h"
+#include "io/snapshot_file.h"
 #include "io/stop_matcher.h"
 #include "io/stream_decoder.h"
 #include "io/task.h"
@@ -72,6 +76,9 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
     std::vector<char> scratch(kMaxText);
     std::vector<Token> tokens(limits.context);
     std::vector<float> log_p(bound.choices.size());
+    const Conversed whole = {1, &bound.session, &bound.sampler};
+    const std::string path = std::filesystem::temp_directory_path() / ("thimble-alloc." + std::to_string(getpid()));
+    std::vector<std::byte> snapshot(size_t{1} << 20);
 
     const Allocations before = CountAllocations();
     const Message message{.content = "Which of these is a colour: red, two, or never? Say it in one word."};
@@ -86,6 +93,8 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
       fine = bool{next};
       shown += bound.matcher.Push(bound.decoder.Push(*next)).piece.size();
     }
+    fine = fine && SaveSnapshot(whole, path.c_str()).ok() && WriteSnapshot(whole, snapshot).ok() &&
+           ReadSnapshot({snapshot.data(), SnapshotBytes(whole)}, whole).ok();
     bound.session.Recall(0);
     fine = fine && bound.choices.Score(bound.session, log_p, 1).ok();
     const Result<size_t> line =
@@ -96,6 +105,7 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
     const Allocations after = CountAllocations();
 
     CHECK(fine);
+    CHECK(std::filesystem::remove(path));
     CHECK(generated == 200);
     CHECK(shown > 0);
     CHECK(after.heap == before.heap);

@@ -165,7 +165,8 @@ TEST_CASE("what does not fit is refused with the reason, and nothing changes") {
   Limits changed = limits;
   changed.kv = Type::kF32;
   Conversation other_cache(changed);
-  refuse(other_cache, Status::kBadArgument, "the snapshot has another format (F16); use the same: keys of the cache");
+  refuse(other_cache, Status::kBadArgument,
+         "the snapshot was made with other limits or of another model; use the same: type of the cache's keys = 1");
   CHECK(other_cache.session().Fork(kept.session()).status == Status::kBadArgument);
 
   changed = limits;
