@@ -103,7 +103,7 @@ class Session {
   /// Calls f(std::span<const std::byte>) for the parts of an image behind its header, in order, where they lie.
   template <class F>
   void ForEachPiece(F f) const {
-    for (size_t i = 0; i < piece_count(); ++i) f(std::span<const std::byte>(Piece(i, rows())));
+    for (size_t i = 0; i < piece_count(); ++i) f(std::span<const std::byte>(Piece(i, RowsAt(state_->length))));
   }
 
   size_t length() const { return static_cast<size_t>(state_->length); }  // tokens fed
@@ -158,7 +158,7 @@ class Session {
   // `rows` rows.
   size_t piece_count() const { return 1 + 2 * model_->config.attention_count(); }
   std::span<std::byte> Piece(size_t i, size_t rows) const;
-  size_t rows() const { return length(); }  // of the cache in use
+  size_t RowsAt(uint64_t length) const { return static_cast<size_t>(length); }  // of the cache in use, after `length`
 
   Error Full() const;
   void Chain(Token token, const Position* position);

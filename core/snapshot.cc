@@ -32,13 +32,13 @@ SnapshotHeader Session::Describe() const {
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();
   header.length = state_->length;
   header.chain = state_->chain;
-  header.rows = rows();
+  header.rows = RowsAt(header.length);
   return header;
 }
 
 size_t Session::image_bytes() const {
   size_t bytes = sizeof(SnapshotHeader);
-  for (size_t i = 0; i < piece_count(); ++i) bytes += Piece(i, rows()).size();
+  ForEachPiece([&bytes](std::span<const std::byte> piece) { bytes += piece.size(); });
   return bytes;
 }
 
@@ -93,7 +93,8 @@ Error Session::Restore(std::span<const std::byte> image) {
   // From here on all sizes are this session's own.
   const std::byte* from = image.data() + sizeof header;
   std::memcpy(&state, from, sizeof state);
-  if (header.rows != header.length || state.length != header.length || state.chain != header.chain) return Broken();
+  if (header.rows != RowsAt(header.length) || state.length != header.length || state.chain != header.chain)
+    return Broken();
   if (image.size() != sizeof header + header.state_bytes + header.rows * header.token_bytes) return Broken();
   if (state.next_position < 0 || state.next_position > int64_t{INT32_MAX} + 1) return Broken();
   for (size_t i = 0; i < piece_count(); ++i) {
@@ -110,8 +111,8 @@ Error Session::Fork(const Session& from) {
   if (const Error error = Fits(from.Describe()); !error.ok()) return error;
   if (&from == this) return {};
   for (size_t i = 0; i < piece_count(); ++i) {
-    const std::span<const std::byte> piece = from.Piece(i, from.rows());
-    std::memcpy(Piece(i, from.rows()).data(), piece.data(), piece.size());
+    const std::span<const std::byte> piece = from.Piece(i, RowsAt(from.state_->length));
+    std::memcpy(Piece(i, 0).data(), piece.data(), piece.size());
   }
   logits_valid_ = false;
   return {};
