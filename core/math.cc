@@ -4,6 +4,11 @@
 #include "core/math.h"
 
 namespace thimble {
+namespace {
+
+constexpr double kRadians = 6.28318530717958647693 / 18446744073709551616.0;  // of 2^-64 turns
+
+}  // namespace
 
 float Log(float x) {
   if (x == 0.0f) return -std::numeric_limits<float>::infinity();
@@ -62,10 +67,9 @@ double ExpDouble(double x) {
   return sum * std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
 }
 
-void CosSin(float angle, float* cosine, float* sine) {
-  const double x = static_cast<double>(angle);
-  const int32_t quadrant = static_cast<int32_t>(x * 0.63661977236758134308 + (x < 0.0 ? -0.5 : 0.5));
-  const double r = x - quadrant * 1.57079632679489661923;  // |r| <= pi / 4
+void CosSin(uint64_t turn, float* cosine, float* sine) {
+  const uint64_t quadrant = (turn + (uint64_t{1} << 61)) >> 62;
+  const double r = static_cast<double>(static_cast<int64_t>(turn - (quadrant << 62))) * kRadians;  // |r| <= pi / 4
   const double square = r * r;
   double c = 1.0;
   double s = 1.0;

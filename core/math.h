@@ -48,7 +48,7 @@ float Softplus(float x);
 double LogDouble(double x);
 double ExpDouble(double x);
 
-/// Cosine and sine of an angle in radians, |angle| up to 2^31, reduced in double precision.
-void CosSin(float angle, float* cosine, float* sine);
+/// Cosine and sine of `turn` / 2^64 of a whole turn, each rounded once.
+void CosSin(uint64_t turn, float* cosine, float* sine);
 
 }  // namespace thimble

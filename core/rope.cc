@@ -9,6 +9,7 @@ namespace thimble {
 namespace {
 
 constexpr double kTwoPi = 6.28318530717958647693;
+constexpr double kTurnsPerRadian = 18446744073709551616.0 / kTwoPi;  // in 2^-64 turns
 
 // The pair that turns `rotations` times within the original context: YaRN's correction dimension.
 double CorrectionPair(const RopeConfig& rope, double rotations) {
@@ -25,7 +26,7 @@ double Floor(double x) {
 double Clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 // Interleaved M-RoPE: pairs take turns t, h, w while the sections of h and w last; the rest are t.
-int32_t AxisOf(const RopeConfig& rope, size_t pair, const Position& position) {
+int64_t AxisOf(const RopeConfig& rope, size_t pair, const Position& position) {
   if (pair % 3 == 1 && pair < 3 * size_t{rope.dimension_sections[1]}) return position.h;
   if (pair % 3 == 2 && pair < 3 * size_t{rope.dimension_sections[2]}) return position.w;
   return position.t;
@@ -33,7 +34,7 @@ int32_t AxisOf(const RopeConfig& rope, size_t pair, const Position& position) {
 
 }  // namespace
 
-float RopeFrequencies(const RopeConfig& rope, float* frequencies) {
+float RopeFrequencies(const RopeConfig& rope, uint64_t* frequencies) {
   const size_t pairs = rope.dimension_count / 2;
   const double log_base = LogDouble(static_cast<double>(rope.freq_base));
   const bool yarn = rope.scaling_factor > 1.0f;
@@ -52,17 +53,17 @@ float RopeFrequencies(const RopeConfig& rope, float* frequencies) {
       const double ramp = Clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
       frequency *= (1.0 - ramp) + ramp / static_cast<double>(rope.scaling_factor);
     }
-    frequencies[i] = static_cast<float>(frequency);
+    frequencies[i] = static_cast<uint64_t>(static_cast<double>(static_cast<float>(frequency)) * kTurnsPerRadian);
   }
   return yarn ? 0.1f * Log(rope.scaling_factor) + 1.0f : 1.0f;
 }
 
-void RopeAngles(const RopeConfig& rope, const float* frequencies, float scale, const Position& position,
+void RopeAngles(const RopeConfig& rope, const uint64_t* frequencies, float scale, const Position& position,
                 float* cos_sin) {
   for (size_t i = 0; i < rope.dimension_count / 2; ++i) {
     float cosine = 0.0f;
     float sine = 0.0f;
-    CosSin(static_cast<float>(AxisOf(rope, i, position)) * frequencies[i], &cosine, &sine);
+    CosSin(static_cast<uint64_t>(AxisOf(rope, i, position)) * frequencies[i], &cosine, &sine);
     cos_sin[2 * i] = cosine * scale;
     cos_sin[2 * i + 1] = sine * scale;
   }

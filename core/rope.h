@@ -12,15 +12,16 @@ namespace thimble {
 
 /// Where a token stands for the rotary embedding: time, height, width. For text all three are equal.
 struct Position {
-  int32_t t = 0, h = 0, w = 0;
+  int64_t t = 0, h = 0, w = 0;
 };
 
-/// frequencies[i] of pair i < dimension_count / 2, in radians per position; returns the factor on cosine and sine
-/// (YaRN's attention factor, otherwise 1).
-float RopeFrequencies(const RopeConfig& rope, float* frequencies);
+/// frequencies[i] of pair i < dimension_count / 2, in 2^-64 turns per position: the product with any position, modulo
+/// 2^64, is an angle without error, so that positions may grow for ever. Returns the factor on cosine and sine (YaRN's
+/// attention factor, otherwise 1).
+float RopeFrequencies(const RopeConfig& rope, uint64_t* frequencies);
 
 /// cos_sin[2 i], cos_sin[2 i + 1] = cosine and sine of pair i at `position`, times `scale`.
-void RopeAngles(const RopeConfig& rope, const float* frequencies, float scale, const Position& position,
+void RopeAngles(const RopeConfig& rope, const uint64_t* frequencies, float scale, const Position& position,
                 float* cos_sin);
 
 /// Rotates the pairs (x[i], x[i + dimension_count / 2]) of one head in place.

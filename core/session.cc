@@ -132,7 +132,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.mixer_ = arena.Take<float>(
       batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
   s.cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
-  s.frequencies_ = arena.Take<float>(c.rope.dimension_count / 2);
+  s.frequencies_ = arena.Take<uint64_t>(c.rope.dimension_count / 2);
   s.codes_ = arena.Take<int8_t>(batch, widest);
   s.scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
   s.sums_ = arena.Take<int32_t>(batch, widest / Activations::kBlock);
@@ -283,7 +283,9 @@ void Session::Chain(Token token, const Position* position) {
   uint64_t& chain = state_->chain;
   chain = NextChain(chain, token);
   if (position == nullptr) return;
-  for (const int32_t coordinate : {position->t, position->h, position->w}) chain = NextChain(chain, ~coordinate);
+  for (const int64_t coordinate : {position->t, position->h, position->w}) {
+    chain = NextChain(chain, static_cast<Token>(~coordinate));
+  }
 }
 
 void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits) {
@@ -294,11 +296,11 @@ void Session::RunBatch(std::span<const Token> tokens, const Position* positions,
   logits_valid_ = false;
   for (size_t t = 0; t < n; ++t) {
     w.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
-    const int32_t next = static_cast<int32_t>(state_->next_position);
+    const int64_t next = state_->next_position;
     const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
     RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + t * c.rope.dimension_count);
-    const int32_t last = std::max({position.t, position.h, position.w});
-    state_->next_position = std::max(state_->next_position, int64_t{last} + 1);
+    const int64_t last = std::max({position.t, position.h, position.w});
+    state_->next_position = std::max(state_->next_position, last + 1);
     Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
   }
   std::memset(mixed_, 0, n * width * sizeof(float));

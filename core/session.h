@@ -200,7 +200,7 @@ class Session {
   float* mixed_ = nullptr;        // [batch][embedding_length], its output, not yet added to the residual
   float* mixer_ = nullptr;        // the activations inside one layer: each Run function divides it
   float* cos_sin_ = nullptr;      // [batch][dimension_count / 2][2]
-  float* frequencies_ = nullptr;  // [dimension_count / 2]
+  uint64_t* frequencies_ = nullptr;  // [dimension_count / 2]
   int8_t* codes_ = nullptr;       // of Activations, [batch][widest input]
   float* scales_ = nullptr;       // [batch][widest input / kBlock]
   int32_t* sums_ = nullptr;       // [batch][widest input / kBlock]

@@ -12,6 +12,8 @@
 namespace thimble {
 namespace {
 
+constexpr int64_t kLastPosition = int64_t{1} << 62;  // no session gets there
+
 Error Broken() { return {Status::kBadFile, "these bytes are no image of a session, or not a whole one"}; }
 
 }  // namespace
@@ -27,7 +29,7 @@ uint64_t Session::NextChain(uint64_t chain, Token token) {
 SnapshotHeader Session::Describe() const {
   SnapshotHeader header;
   header.k_type = header.v_type = static_cast<uint32_t>(limits_.kv);
-  header.state_type = static_cast<uint32_t>(Type::kF32);
+  header.state_form = static_cast<uint32_t>(limits_.state);
   header.state_bytes = state_bytes_;
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();
   header.length = state_->length;
@@ -63,7 +65,7 @@ Error Session::Fits(const SnapshotHeader& image) const {
     uint64_t theirs, ours;
   } shared[] = {{"type of the cache's keys", image.k_type, own.k_type},
                 {"type of the cache's values", image.v_type, own.v_type},
-                {"type of the states", image.state_type, own.state_type},
+                {"form of the states", image.state_form, own.state_form},
                 {"window", image.window, own.window},
                 {"sinks", image.sinks, own.sinks},
                 {"rows of the ring", image.ring_rows, own.ring_rows},
@@ -96,7 +98,7 @@ Error Session::Restore(std::span<const std::byte> image) {
   if (header.rows != RowsAt(header.length) || state.length != header.length || state.chain != header.chain)
     return Broken();
   if (image.size() != sizeof header + header.state_bytes + header.rows * header.token_bytes) return Broken();
-  if (state.next_position < 0 || state.next_position > int64_t{INT32_MAX} + 1) return Broken();
+  if (state.next_position < 0 || state.next_position > kLastPosition) return Broken();
   for (size_t i = 0; i < piece_count(); ++i) {
     const std::span<std::byte> piece = Piece(i, static_cast<size_t>(header.rows));
     std::memcpy(piece.data(), from, piece.size());

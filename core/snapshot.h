@@ -19,7 +19,7 @@ struct SnapshotHeader {
   uint32_t version = kVersion;
   uint32_t k_type = 0;       // Type of the cache's keys
   uint32_t v_type = 0;       // and of its values
-  uint32_t state_type = 0;   // Type of the DeltaNet states
+  uint32_t state_form = 0;   // StateForm of the DeltaNet states
   uint32_t window = 0;       // Limits::window
   uint32_t sinks = 0;        // Limits::sinks
   uint64_t ring_rows = 0;    // rows of the cache behind the sinks, which are used again and again; 0: no window

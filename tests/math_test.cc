@@ -6,8 +6,12 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
+
+#include "core/rope.h"
 
 namespace thimble {
 namespace {
@@ -63,17 +67,57 @@ TEST_CASE("the double functions are exact enough for tables") {
   for (double x = -40; x < 40; x += 0.37) CHECK(std::fabs(ExpDouble(x) / std::exp(x) - 1.0) < 1e-14);
 }
 
-TEST_CASE("CosSin follows cosine and sine up to a million radians") {
+TEST_CASE("CosSin follows cosine and sine all the way around") {
   double worst = 0.0;
-  for (int i = 0; i < 400'000; ++i) {
-    const float angle = static_cast<float>((i - 100'000) * 3.3337);
+  for (uint64_t i = 0; i < 400'000; ++i) {
+    const uint64_t turn = i % 8 < 4 ? i * 0x9e3779b97f4a7c15 : (i << 61) + (i % 1000 - 500);  // anywhere; near an axis
     float c = 0.0f;
     float s = 0.0f;
-    CosSin(angle, &c, &s);
-    worst = std::max(worst, std::fabs(static_cast<double>(c) - std::cos(static_cast<double>(angle))));
-    worst = std::max(worst, std::fabs(static_cast<double>(s) - std::sin(static_cast<double>(angle))));
+    CosSin(turn, &c, &s);
+    const long double angle = std::ldexp(static_cast<long double>(turn), -64) * 2 * std::numbers::pi_v<long double>;
+    worst = std::max(worst, std::fabs(static_cast<double>(c - std::cos(angle))));
+    worst = std::max(worst, std::fabs(static_cast<double>(s - std::sin(angle))));
   }
   CHECK(worst < 6.1e-8);  // half a last place at 1, and no more
+}
+
+struct Angles {
+  RopeConfig rope;
+  std::array<uint64_t, 32> frequencies = {};
+
+  Angles() { RopeFrequencies(rope, frequencies.data()); }
+
+  std::array<float, 64> At(int64_t position) const {
+    std::array<float, 64> cos_sin;
+    RopeAngles(rope, frequencies.data(), 1.0f, {position, position, position}, cos_sin.data());
+    return cos_sin;
+  }
+};
+
+TEST_CASE("a rotation is position times frequency, at any position that a model was trained for") {
+  const Angles angles;
+  for (const int64_t position : std::initializer_list<int64_t>{0, 1, 300, 262143, 1010000}) {
+    const std::array<float, 64> cos_sin = angles.At(position);
+    for (size_t i = 0; i < 32; ++i) {
+      const auto frequency = static_cast<float>(std::pow(1e7, -2.0 * static_cast<double>(i) / 64));
+      const double angle = static_cast<double>(position) * static_cast<double>(frequency);
+      CHECK(static_cast<double>(cos_sin[2 * i]) == doctest::Approx(std::cos(angle)).epsilon(2e-7));
+      CHECK(static_cast<double>(cos_sin[2 * i + 1]) == doctest::Approx(std::sin(angle)).epsilon(2e-7));
+    }
+  }
+}
+
+TEST_CASE("between two tokens the rotation is the same wherever they stand, also after years") {
+  const Angles angles;
+  const std::array<float, 64> between = angles.At(4096);
+  for (const int64_t position : std::initializer_list<int64_t>{12345, int64_t{1} << 24, (int64_t{1} << 50) + 7}) {
+    const std::array<float, 64> first = angles.At(position);
+    const std::array<float, 64> second = angles.At(position + 4096);
+    for (size_t i = 0; i < 64; i += 2) {
+      CHECK(std::fabs(first[i] * second[i] + first[i + 1] * second[i + 1] - between[i]) < 3e-7f);
+      CHECK(std::fabs(first[i] * second[i + 1] - first[i + 1] * second[i] - between[i + 1]) < 3e-7f);
+    }
+  }
 }
 
 }  // namespace
