@@ -36,6 +36,7 @@ inline const std::vector<Kind>& Kinds() {
   static const std::vector<Kind> kinds = {
       {"f16", {.context = 300, .batch = 39, .kv = Type::kF16}},
       {"f32", {.context = 300, .batch = 39, .kv = Type::kF32}},
+      {"f16, states in 16 bits", {.context = 300, .batch = 39, .state = StateForm::kI16}},
   };
   return kinds;
 }
