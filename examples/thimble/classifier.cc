@@ -25,6 +25,10 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
+size_t SharedTokens(std::span<const Token> a, std::span<const Token> b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
 }  // namespace
 
 // A file has a choice a line, exactly as it is, and perhaps a tab and its label; in a list blanks around do not count.
@@ -123,15 +127,18 @@ Error Classifier::Open(const ClassifierOptions& options, size_t longest, bool ma
   scratch_.resize(room);
   tokens_.resize(runtime_.tokenizer().MaxTokens(room));
   log_p_.resize(choices_.size());
-  if (keeps_) {  // already the first prompt has something in common with one before it: the question
+  if (const Error error = prefixes_.Open(options.cache); !error.ok()) return error;
+  if (prefixes_.open()) {
+    if (const Error error = FindBeginning(); !error.ok()) return error;
+  } else if (keeps_) {  // already the first prompt has something in common with one before it: the question
     const Result<size_t> question = Encode("-");
     if (!question) return question.error();
     before_.assign(tokens_.begin(), tokens_.begin() + static_cast<ptrdiff_t>(*question));
   }
   if (options.content_free.empty()) return {};
   std::vector<float> log_p(choices_.size());
-  size_t tokens = 0;
-  const Error error = Score(options.content_free, log_p, &tokens);
+  Verdict verdict;
+  const Error error = Score(options.content_free, log_p, &verdict);
   content_free_ = std::move(log_p);
   return error;
 }
@@ -144,38 +151,64 @@ Result<size_t> Classifier::Encode(std::string_view text) {
   return RenderTokens(chat_, conversation, runtime_.tokenizer(), scratch_, tokens_);
 }
 
-// The checkpoint holds whole batches that this prompt and the one before have in common: then the batches are the same
-// as without it, and so is every bit of the result.
-Error Classifier::Feed(std::span<const Token> prompt) {
+// What all prompts begin with: whatever two texts that begin differently leave of it.
+Error Classifier::FindBeginning() {
+  for (const std::string_view text : {"-", "a"}) {
+    const Result<size_t> count = Encode(text);
+    if (!count) return count.error();
+    const std::span<const Token> prompt(tokens_.data(), *count);
+    if (text == "-") beginning_.assign(prompt.begin(), prompt.end());
+    beginning_.resize(SharedTokens(beginning_, prompt));
+  }
+  return {};
+}
+
+// The checkpoint holds what this prompt and the one before have in common; only whole batches of it, for then the
+// batches are the same as without it, and so is every bit of the result. With a directory for beginnings it holds the
+// question, behind which a batch ends anyway.
+Error Classifier::Feed(std::span<const Token> prompt, size_t* reused) {
   Session& session = runtime_.session();
-  const auto same = static_cast<size_t>(
-      std::mismatch(prompt.begin(), prompt.end(), before_.begin(), before_.end()).first - prompt.begin());
-  const size_t batch = session.limits().batch;
-  const size_t shared = keeps_ ? std::min(same, prompt.size() - 1) / batch * batch : 0;
-  if (shared < kept_) kept_ = 0;
-  session.Reset();
-  if (kept_ > 0) session.Recall(0);
-  before_.assign(prompt.begin(), prompt.end());
+  size_t shared = 0;
+  if (prefixes_.open()) {
+    shared = SharedTokens(prompt, beginning_);
+    if (kept_ != shared) kept_ = 0;
+  } else if (keeps_) {
+    const size_t batch = session.limits().batch;
+    shared = std::min(SharedTokens(prompt, before_), prompt.size() - 1) / batch * batch;
+    if (shared < kept_) kept_ = 0;
+    before_.assign(prompt.begin(), prompt.end());
+  }
+  if (kept_ > 0) {
+    session.Recall(0);
+  } else if (prefixes_.open()) {
+    prefixes_.Restore(prompt, shared);
+  } else {
+    session.Reset();
+  }
+  *reused = session.length();
   for (const size_t end : {shared, prompt.size()}) {
-    if (end == session.length()) continue;
-    const Result<bool> fed =
-        runtime_.Feed(prompt.subspan(session.length(), end - session.length()), prompt.size() - end);
-    if (!fed) return fed.error();
-    if (!*fed) return {Status::kSystem, "interrupted", "classify"};
-    if (end != shared) continue;
+    if (end > session.length()) {
+      const std::span<const Token> tokens = prompt.first(end);
+      const size_t more = prompt.size() - end;
+      const Result<bool> fed = prefixes_.open() ? prefixes_.Feed(tokens, {&shared, 1}, more)
+                                                : runtime_.Feed(tokens.subspan(session.length()), more);
+      if (!fed) return fed.error();
+      if (!*fed) return {Status::kSystem, "interrupted", "classify"};
+    }
+    if (end != shared || !keeps_ || kept_ == shared) continue;
     session.Keep(0);
     kept_ = shared;
   }
   return {};
 }
 
-Error Classifier::Score(std::string_view text, std::span<float> log_p, size_t* tokens) {
+Error Classifier::Score(std::string_view text, std::span<float> log_p, Verdict* verdict) {
   const size_t length = NormaliseText(task_, text, normal_);
   const Result<size_t> count = Encode({normal_.data(), length});
   if (!count) return count.error();
   if (*count == 0) return {Status::kBadArgument, "the prompt has no tokens", "--prompt"};
-  *tokens = *count;
-  if (const Error error = Feed({tokens_.data(), *count}); !error.ok()) return error;
+  verdict->tokens = *count;
+  if (const Error error = Feed({tokens_.data(), *count}, &verdict->reused); !error.ok()) return error;
   const Error error = tree_.Score(runtime_.session(), log_p, keeps_ ? 1 : 0);
   if (error.status != Status::kFull) return error;
   return {Status::kFull,
@@ -193,7 +226,7 @@ Error Classifier::Classify(std::string_view text, Verdict* verdict) {
             {},
             normal_.size()};
   }
-  if (const Error error = Score(text, log_p_, &verdict->tokens); !error.ok()) return error;
+  if (const Error error = Score(text, log_p_, verdict); !error.ok()) return error;
   if (!content_free_.empty()) Calibrate(log_p_, content_free_, log_p_);
   verdict->p.resize(log_p_.size());
   std::transform(log_p_.begin(), log_p_.end(), verdict->p.begin(), [](float x) { return std::exp(x); });

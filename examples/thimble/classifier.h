@@ -11,6 +11,7 @@
 #include "core/choices.h"
 #include "io/chat.h"
 #include "io/task.h"
+#include "prefixes.h"
 #include "runtime.h"
 
 namespace thimble::program {
@@ -19,6 +20,7 @@ struct ClassifierOptions : ModelOptions {
   std::string choices;       // A,B,C or the name of a file; empty: the model's own
   std::string prompt;        // with {text}; empty: the model's own, or the chat template
   std::string content_free;  // text to calibrate with; empty: no calibration
+  CacheOptions cache;
 };
 
 /// One answer: what the model would say, and its name for people.
@@ -33,6 +35,7 @@ class Classifier {
     std::vector<float> p;         // of each choice; their sum is 1
     std::vector<uint32_t> order;  // indices of the choices, the most probable first
     size_t tokens = 0;            // of the prompt
+    size_t reused = 0;            // of them, kept from another run
   };
 
   /// Opens the model, reads the question, and takes all memory: for texts of at most `longest` bytes, or of as many as
@@ -52,10 +55,12 @@ class Classifier {
   Error ReadChoices(const std::string& option);
   Error BindChoices();
   Result<size_t> Encode(std::string_view text);
-  Error Feed(std::span<const Token> prompt);
-  Error Score(std::string_view text, std::span<float> log_p, size_t* tokens);
+  Error FindBeginning();
+  Error Feed(std::span<const Token> prompt, size_t* reused);
+  Error Score(std::string_view text, std::span<float> log_p, Verdict* verdict);
 
   Runtime runtime_;
+  Prefixes prefixes_{runtime_};
   Task task_;
   std::string prompt_;  // empty: chat_ and instruction_
   ChatTemplate chat_;
@@ -65,6 +70,7 @@ class Classifier {
   std::string problem_;  // of an error, the choice that it is about
   std::vector<char> normal_, scratch_;
   std::vector<Token> tokens_, before_;  // the prompt, and the one before it
+  std::vector<Token> beginning_;        // of every prompt: the question; only with prefixes_ open
   size_t kept_ = 0;                     // tokens that checkpoint 0 holds; all prompts since began with them
   bool keeps_ = false;
   std::vector<float> log_p_, content_free_;

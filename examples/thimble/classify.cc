@@ -71,6 +71,7 @@ class Listing {
       json["choices"].push_back({{"label", label(verdict.order[i])}, {"p", verdict.p[verdict.order[i]]}});
     }
     json["tokens"] = verdict.tokens;
+    json["reused_tokens"] = verdict.reused;
     json["ms"] = seconds * 1000;
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
@@ -161,6 +162,7 @@ void AddClassify(CLI::App& app, int& code) {
   command->add_flag("--json", options->json, "print one JSON object a line");
   command->add_flag("--quiet", options->quiet, "no closing line of figures");
   AddLimits(*command, *options);
+  AddCache(*command, options->cache);
   command->callback([=, &code] {
     if (options->content_free == "true") options->content_free = "N/A";  // how CLI11 says that there was no =TEXT
     code = Classify(*options);

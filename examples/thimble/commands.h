@@ -14,6 +14,7 @@ void AddClassify(CLI::App& app, int& code);
 void AddInspect(CLI::App& app, int& code);
 void AddPack(CLI::App& app, int& code);
 void AddBench(CLI::App& app, int& code);
+void AddSnapshot(CLI::App& app, int& code);
 void AddTokenize(CLI::App& app, int& code);
 void AddDetokenize(CLI::App& app, int& code);
 void AddLogits(CLI::App& app, int& code);

@@ -50,8 +50,7 @@ Error TooLong(std::string_view where) {
 }  // namespace
 
 int Fail(const Error& error) {
-  char text[1024];
-  PrintError(ErrorText(error, text), {});
+  NoteError(error);
   return error.status == Status::kBadArgument ? kUsedWrongly : kFailed;
 }
 
@@ -61,6 +60,11 @@ int Fail(std::string_view what, std::string_view where) {
 }
 
 void Note(std::string_view what, std::string_view where) { PrintError(what, where); }
+
+void NoteError(const Error& error) {
+  char text[1024];
+  PrintError(ErrorText(error, text), {});
+}
 
 int Misused(std::string_view what, std::string_view where) {
   PrintError(what, where);

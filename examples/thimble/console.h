@@ -24,6 +24,7 @@ int Misused(std::string_view what, std::string_view where);
 
 /// The same line for what is worth knowing and no failure.
 void Note(std::string_view what, std::string_view where);
+void NoteError(const Error& error);
 
 /// Writes to standard output and lets the reader have it at once. kSystem when that cannot be done, also when an
 /// earlier write could not.

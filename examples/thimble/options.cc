@@ -55,6 +55,18 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
       ->check(CLI::IsMember(names));
 }
 
+void AddCache(CLI::App& command, CacheOptions& options) {
+  CLI::Option* directory =
+      command.add_option("--cache-dir", options.directory, "keep beginnings of prompts here, and reuse those kept")
+          ->option_text("DIR");
+  command.add_option("--cache-bytes", options.bytes, "of all that is kept; the least recently used goes (default: 1G)")
+      ->option_text("SIZE")
+      ->transform(CLI::AsSizeValue(false))
+      ->needs(directory);
+  command.add_flag("--verbose", options.verbose, "say what was reused, and when nothing was, why not")
+      ->needs(directory);
+}
+
 CLI::Validator Between(double low, double high) {
   const auto check = [=](const std::string& text) -> std::string {
     double number = 0;

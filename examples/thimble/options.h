@@ -20,8 +20,16 @@ struct ModelOptions {
   std::string backend = "auto";  // or a table of arm/kernel_tables, or "portable"
 };
 
+/// Where beginnings of prompts are kept between runs.
+struct CacheOptions {
+  std::string directory;               // empty: nowhere
+  uint64_t bytes = uint64_t{1} << 30;  // of all that is kept
+  bool verbose = false;                // say what was reused, and why nothing was
+};
+
 void AddModel(CLI::App& command, ModelOptions& options);
 void AddLimits(CLI::App& command, ModelOptions& options);
+void AddCache(CLI::App& command, CacheOptions& options);
 
 /// Takes numbers from `low` to `high`, never NaN.
 CLI::Validator Between(double low, double high);

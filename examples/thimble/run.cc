@@ -36,8 +36,9 @@ std::string JsonText(const Answer& answer, const Speaker& speaker) {
   json["stopped"] = answer.stopped;
   json["ids"] = answer.tokens;
   json["prompt_tokens"] = answer.prompt_tokens;
+  json["reused_tokens"] = answer.reused_tokens;
   json["tokens"] = answer.tokens.size();
-  json["prefill_tps"] = Rate(answer.prompt_tokens, answer.prefill_seconds);
+  json["prefill_tps"] = Rate(answer.fed_tokens(), answer.prefill_seconds);
   json["decode_tps"] = Rate(answer.tokens.size(), answer.decode_seconds);
   json["seed"] = speaker.seed();
   json["arena_bytes"] = speaker.runtime().arena_bytes();
@@ -50,8 +51,9 @@ std::string JsonText(const Answer& answer, const Speaker& speaker) {
 Error Finish(const RunOptions& options, const Answer& answer, const Speaker& speaker) {
   const Error error = PrintLine(options.json ? JsonText(answer, speaker) : "");
   if (!error.ok() || options.quiet || answer.prompt_tokens == 0) return error;
-  std::fprintf(stderr, "prompt %zu tokens, %.1f/s; answer %zu tokens, %.1f/s (%s); %s\n", answer.prompt_tokens,
-               Rate(answer.prompt_tokens, answer.prefill_seconds), answer.tokens.size(),
+  const std::string reused = answer.reused_tokens == 0 ? "" : " (" + std::to_string(answer.reused_tokens) + " reused)";
+  std::fprintf(stderr, "prompt %zu tokens%s, %.1f/s; answer %zu tokens, %.1f/s (%s); %s\n", answer.prompt_tokens,
+               reused.c_str(), Rate(answer.fed_tokens(), answer.prefill_seconds), answer.tokens.size(),
                Rate(answer.tokens.size(), answer.decode_seconds), answer.stopped.c_str(),
                MemoryText(speaker.runtime().arena_bytes()).c_str());
   return {};
@@ -130,12 +132,7 @@ void AddWhat(CLI::App& command, RunOptions& o) {
   auto* system = command.add_option("--system", o.system, "the system prompt")->option_text("TEXT");
   auto* raw =
       command.add_flag("--raw", o.raw, "no chat template: goes on with the text, in which special tokens count");
-  command.add_option("--think", o.think, "think before the answer (default: what the chat template says)")
-      ->option_text("on|off")
-      ->check(CLI::IsMember({"on", "off"}));
-  command.add_option("--template", o.chat_template, "the file's own chat template (default) or Qwen3.5's")
-      ->option_text("file|builtin")
-      ->check(CLI::IsMember({"file", "builtin"}));
+  AddTemplate(command, o);
   messages->excludes(prompt)->excludes(system)->excludes(raw);
   raw->excludes(system)->option_text(" ");
 }
@@ -161,6 +158,7 @@ void AddRun(CLI::App& app, int& code) {
   command->add_flag("--json", options->json, "print one JSON object for each answer");
   command->add_flag("--quiet", options->quiet, "no closing line of figures");
   AddLimits(*command, *options);
+  AddCache(*command, options->cache);
   AddSampling(*command, options->sampling);
   command->callback([=, &code] {
     options->has_prompt = command->count("-p") > 0;

@@ -138,18 +138,24 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
   return limits;
 }
 
-Result<bool> Runtime::Feed(std::span<const Token> tokens, size_t more) {
+Result<bool> Runtime::Feed(std::span<const Token> tokens, size_t more, std::span<const size_t> stops,
+                           const std::function<void(size_t)>& reached) {
   const size_t needed = session_.length() + tokens.size() + more;
   if (needed > session_.limits().context) {
     return Error{Status::kFull, "this does not fit in the context; raise --ctx to at least", {}, {}, needed};
   }
   Progress progress("prompt", "tokens", tokens.size());
   const size_t batch = session_.limits().batch;
-  for (size_t begin = 0; begin < tokens.size(); begin += batch) {
-    const auto piece = tokens.subspan(begin, std::min(batch, tokens.size() - begin));
+  for (size_t done = 0; done < tokens.size();) {
+    const size_t stop = stops.empty() ? tokens.size() : stops[0];
+    const auto piece = tokens.subspan(done, std::min(batch, stop - done));
     if (const Error error = session_.Feed(piece); !error.ok()) return error;
     if (Interrupted()) return false;
-    progress.Show(begin + piece.size());
+    done += piece.size();
+    progress.Show(done);
+    if (stops.empty() || done < stop) continue;
+    stops = stops.subspan(1);
+    reached(stop);
   }
   return true;
 }

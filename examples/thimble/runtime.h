@@ -17,6 +17,7 @@
 #include "io/gguf.h"
 #include "io/mapped_file.h"
 #include "io/pack.h"
+#include "io/snapshot.h"
 #include "io/tokenizer.h"
 #include "options.h"
 
@@ -57,12 +58,15 @@ class Runtime {
   Result<Limits> LimitsOf(const ModelOptions& options) const;
 
   /// Feeds tokens a batch at a time, with progress on a terminal. kFull, before any is fed, says which --ctx they and
-  /// `more` tokens behind them need. False when interrupted.
-  Result<bool> Feed(std::span<const Token> tokens, size_t more = 0);
+  /// `more` tokens behind them need. False when interrupted. No batch goes across one of `stops`, numbers of tokens in
+  /// ascending order, and where one is reached, `reached` is called with it.
+  Result<bool> Feed(std::span<const Token> tokens, size_t more = 0, std::span<const size_t> stops = {},
+                    const std::function<void(size_t)>& reached = {});
 
   const Gguf& file() const { return file_; }
   const std::optional<PackStamp>& stamp() const { return stamp_; }  // of a pack
-  size_t file_bytes() const { return mapped_.parts()[0].size(); }   // of the first file
+  uint64_t fingerprint() const { return ModelFingerprint(file_, mapped_.parts()); }
+  size_t file_bytes() const { return mapped_.parts()[0].size(); }  // of the first file
   const Model& model() const { return model_; }
   const Backend& backend() const { return backend_; }
   Tokenizer& tokenizer() { return tokenizer_; }

@@ -6,8 +6,18 @@
 #include <algorithm>
 
 #include "console.h"
+#include "io/snapshot_file.h"
 
 namespace thimble::program {
+
+void AddTemplate(CLI::App& command, SpeakerOptions& options) {
+  command.add_option("--think", options.think, "think before the answer (default: what the chat template says)")
+      ->option_text("on|off")
+      ->check(CLI::IsMember({"on", "off"}));
+  command.add_option("--template", options.chat_template, "the file's own chat template (default) or Qwen3.5's")
+      ->option_text("file|builtin")
+      ->check(CLI::IsMember({"file", "builtin"}));
+}
 
 Thinking Speaker::thinking() const {
   if (options_.think.empty()) return Thinking::kTemplate;
@@ -56,7 +66,8 @@ Error Speaker::Bind(size_t max_bytes, bool turns) {
   }
   scratch_.resize(max_bytes);
   tokens_.resize(runtime_.tokenizer().MaxTokens(max_bytes) + 2);  // and what unfed_ holds
-  return runtime_.BindSession(*limits);
+  if (const Error error = runtime_.BindSession(*limits); !error.ok()) return error;
+  return prefixes_.Open(options_.cache);
 }
 
 Error Speaker::Reply(Conversation conversation, const Emit& emit, Answer* answer) {
@@ -81,24 +92,46 @@ Error Speaker::Continue(std::string_view text, const Emit& emit, Answer* answer)
   return Speak(*count, emit, answer);
 }
 
-// Feeds the first `count` of tokens_ and answers. Ctrl-C before the answer leaves everything as it was.
-Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
-  const std::span<const Token> prompt(tokens_.data(), count);
+// Feeds what of the prompt is not kept from another run, and keeps what others may share with it.
+Result<bool> Speaker::FeedPrompt(std::span<const Token> prompt, Answer* answer) {
   // The last token of an answer need not be fed.
   const size_t promised = options_.ignore_eos && options_.tokens > 0 ? options_.tokens - 1 : 0;
+  if (!prefixes_.open()) return runtime_.Feed(prompt, promised);
+  const bool first = fed_.empty();
+  fed_.insert(fed_.end(), prompt.begin(), prompt.end());
+  if (first) answer->reused_tokens = prefixes_.Restore(fed_, fed_.size());
+  Result<bool> fed = prefixes_.Feed(fed_, prefixes_.PlacesOf(fed_), promised);
+  if (!fed || !*fed) fed_.resize(fed_.size() - prompt.size());
+  return fed;
+}
+
+// Feeds the first `count` of tokens_ and answers. Ctrl-C before the answer leaves everything as it was.
+Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
+  std::span<const Token> prompt(tokens_.data(), count);
+  if (options_.until == SpeakerOptions::Until::kSystem) {
+    const std::vector<size_t> turns = prefixes_.TurnsOf(prompt);
+    if (!turns.empty()) prompt = prompt.first(turns[0]);
+  }
   const Stopwatch watch;
   if (turns_) runtime_.session().Keep(0);
-  const Result<bool> fed = runtime_.Feed(prompt, promised);
+  const Result<bool> fed = FeedPrompt(prompt, answer);
   if (!fed) return fed.error();
   if (!*fed) {
     if (turns_) runtime_.session().Recall(0);
     answer->stopped = "interrupted";
     return {};
   }
-  answer->prompt_tokens = count;
+  answer->prompt_tokens = prompt.size();
   answer->prefill_seconds = watch.seconds();
   sampler_.AcceptPrompt(prompt);
-  return Generate(emit, answer);
+  if (options_.until != SpeakerOptions::Until::kAnswer) return {};
+  const Error error = Generate(emit, answer);
+  if (prefixes_.open() && error.ok()) prefixes_.Keep(fed_, true);
+  return error;
+}
+
+Error Speaker::SaveTo(const std::string& path) {
+  return SaveSnapshot({.model = runtime_.fingerprint(), .session = &runtime_.session()}, path.c_str());
 }
 
 bool Speaker::IsEnd(Token token) const {
@@ -140,6 +173,8 @@ Error Speaker::Generate(const Emit& emit, Answer* answer) {
       unfed_.push_back(*token);
     } else if (const Error error = session.Feed({&*token, 1}); !error.ok()) {
       return error;
+    } else if (prefixes_.open()) {
+      fed_.push_back(*token);
     }
   }
   answer->decode_seconds = watch.seconds();

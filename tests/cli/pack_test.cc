@@ -15,29 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A directory that ends with its scope.
-class Directory {
- public:
-  Directory() {
-    std::string pattern = (fs::temp_directory_path() / "thimble-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { fs::remove_all(path_); }
-
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  std::vector<std::string> Names() const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path_)) names.push_back(entry.path().filename().string());
-    return names;
-  }
-
- private:
-  std::string path_;
-};
-
 void CheckRefused(const Words& words, int code, const std::string& part) {
   const Outcome outcome = Run(words);
   CAPTURE(words);
