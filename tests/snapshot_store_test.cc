@@ -123,15 +123,17 @@ TEST_CASE("the longest stored beginning is restored, bit for bit") {
   const auto first = [&](size_t n) { return std::span(prompt).first(n); };
   {
     Keeper keeper(directory.path());
-    for (const size_t n : {20, 50, 70}) RequireOk(keeper.Keep(first(n)));
+    for (const size_t n : {size_t{20}, size_t{50}, size_t{70}}) RequireOk(keeper.Keep(first(n)));
     std::vector<Token> other = prompt;
     other[30] ^= 1;
     RequireOk(keeper.Keep(other));
   }
   Keeper keeper(directory.path());  // as another process has it
   HeapSession judge(Tied().model(), kLimits);
-  for (const auto& [asked, length] : std::vector<std::pair<size_t, size_t>>{
+  for (const auto& pair : std::vector<std::pair<size_t, size_t>>{
            {90, 70}, {71, 70}, {70, 70}, {69, 50}, {50, 50}, {49, 20}, {20, 20}, {19, 0}, {1, 0}, {0, 0}}) {
+    const size_t asked = pair.first;
+    const size_t length = pair.second;
     CAPTURE(asked);
     CHECK(keeper.Restore(first(asked)) == length);
     if (length == 0) continue;
@@ -164,7 +166,8 @@ TEST_CASE("of very many beginnings, most of them of another prompt, the right on
     RequireOk(keeper.store.Save(keeper.conversed(), std::span(prompt).first(n)));
   }
   CHECK(keeper.Restore(prompt) == 300);
-  for (const size_t same : {299, 44, 43, 7, 1, 0}) {
+  for (const int place : {299, 44, 43, 7, 1, 0}) {
+    const auto same = static_cast<size_t>(place);
     std::vector<Token> other = prompt;
     other.resize(350, 5);
     other[same] ^= 1;

@@ -111,6 +111,8 @@ int Save(SaveOptions& options) {
 
 // --- info
 
+bool IsI16(const SnapshotHeader& session) { return session.state_form == static_cast<uint32_t>(StateForm::kI16); }
+
 Json Describe(const SnapshotInfo& info) {
   const SnapshotHeader& session = info.session;
   Json json;
@@ -120,7 +122,7 @@ Json Describe(const SnapshotInfo& info) {
   json["chain"] = Hex(session.chain);
   json["k"] = TypeName(session.k_type);
   json["v"] = TypeName(session.v_type);
-  json["state"] = TypeName(session.state_type);
+  json["state_form"] = IsI16(session) ? "I16" : "F32";
   json["window"] = session.window;
   json["sinks"] = session.sinks;
   json["rows"] = session.rows;
@@ -211,6 +213,7 @@ Limits LimitsOf(const SnapshotHeader& header) {
   limits.context = static_cast<uint32_t>(std::clamp<uint64_t>(header.length, 1, INT32_MAX));
   limits.batch = 1;
   limits.kv = static_cast<Type>(header.k_type);
+  limits.state = IsI16(header) ? StateForm::kI16 : StateForm::kF32;
   return limits;
 }
 
