@@ -226,6 +226,7 @@ void SnapshotStore::Rewind() { rewinddir(Stream(stream_)); }
 
 bool SnapshotStore::Next(Entry* entry) {
   const int directory = dirfd(Stream(stream_));
+  if (directory < 0) return false;
   while (const struct dirent* item = readdir(Stream(stream_))) {
     const std::string_view name = item->d_name;
     struct stat about = {};
@@ -241,6 +242,7 @@ bool SnapshotStore::Next(Entry* entry) {
 
 bool SnapshotStore::Remove(const Entry& entry) {
   const int directory = dirfd(Stream(stream_));
+  if (directory < 0) return false;
   const bool removed = unlinkat(directory, NameOf(entry, kSnapshot).text, 0) == 0;
   return (unlinkat(directory, NameOf(entry, kTokens).text, 0) == 0) || removed;
 }
