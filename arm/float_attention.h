@@ -145,19 +145,10 @@ class AttentionPass {
       *state.total = 0.0f;
       Sweep<V>(state.n, [&](size_t i, auto part, auto) { part.Store(state.out + i, V::Set(0.0f)); });
     });
-    const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_.head_dim));
     const size_t rows = head_.rows + head_.tokens - 1;
     for (size_t begin = 0; begin < rows; begin += kAttentionTile) {
-      const size_t end = Least(rows, begin + kAttentionTile);
-      ForBlocks(head_.k, begin, end, [&](auto element, const RowBlock& block, size_t t, float* scores) {
-        Score(element, block, t, scores);
-      });
-      ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState& state, float* scores) {
-        Soften<V>(scores, Least(head_.rows + t, end) - begin, scale, state);
-      });
-      ForBlocks(head_.v, begin, end, [&](auto element, const RowBlock& block, size_t t, const float* weights) {
-        AddWeightedAll<V, decltype(element)>(block, head_.group, head_.head_dim, weights, Out(t), head_.out_stride);
-      });
+      begin = head_.Seen(begin) / kAttentionTile * kAttentionTile;
+      AttendTile(begin, Least(rows, begin + kAttentionTile));
     }
     ForQueries(0, [&](size_t, const SoftmaxState& state, float*) {
       const typename V::F inverse = V::Set(1.0f / *state.total);
@@ -169,10 +160,28 @@ class AttentionPass {
  private:
   static size_t Least(size_t a, size_t b) { return a < b ? a : b; }
 
-  // The first token that attends to row r; all behind it do too.
+  // The first token that comes as far as row r; all behind it do too.
   size_t FirstToken(size_t r) const { return r < head_.rows ? 0 : r + 1 - head_.rows; }
   float* Out(size_t t) const { return head_.out + t * head_.out_token_stride; }
   float* Scores(size_t t) const { return scores_ + t * head_.group * kAttentionTile; }
+
+  // Tiles begin at multiples of their size, whatever a token's window: what a token gets depends on its own rows only.
+  void AttendTile(size_t begin, size_t end) const {
+    const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_.head_dim));
+    ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState&, float* scores) {
+      if (!head_.Skips(t, begin)) return;
+      for (size_t r = 0; r < kAttentionTile; r += V::kWidth) V::Store(scores + r, V::Set(-__builtin_inff()));
+    });
+    ForBlocks(head_.k, begin, end, [&](auto element, const RowBlock& block, bool sinks, size_t t, float* scores) {
+      Score(element, block, sinks, t, scores);
+    });
+    ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState& state, float* scores) {
+      if (head_.Reads(t, begin, end)) Soften<V>(scores, Least(head_.rows + t, end) - begin, scale, state);
+    });
+    ForBlocks(head_.v, begin, end, [&](auto element, const RowBlock& block, bool, size_t t, const float* weights) {
+      AddWeightedAll<V, decltype(element)>(block, head_.group, head_.head_dim, weights, Out(t), head_.out_stride);
+    });
+  }
 
   // body(t, state, scores) for all queries of the tokens from `first` on.
   template <class Body>
@@ -186,27 +195,40 @@ class AttentionPass {
     }
   }
 
-  // body(element, rows, t, scores) for all blocks of the rows [begin, end) of a tile and the tokens that attend to
-  // them, with the rows of a block that the token attends to, and where their scores stand.
+  // body(element, rows, sinks, t, scores) for all blocks of the rows [begin, end) of a tile and the tokens that read
+  // them, with the rows of a block that the token reads, whether they are sinks, and where their scores stand.
   template <class Body>
   void ForBlocks(const CacheRows& cache, size_t begin, size_t end, const Body& body) const {
-    // One token's rows come from far, so they are read from end to end, few at a time.
-    const size_t step = head_.tokens == 1 ? 4 : kAttentionBlock;
-    for (size_t r = begin; r < end; r += step) {
-      const RowBlock lying = {cache.Row(r), cache.stride, Least(end - r, step)};
-      const auto for_tokens = [&](auto element, RowBlock block) {
-        for (size_t t = FirstToken(r); t < head_.tokens; ++t) {
-          block.count = Least(lying.count, head_.rows + t - r);
-          body(element, block, t, Scores(t) + (r - begin));
-        }
-      };
-      if (cache.format->type == Type::kF32) {
-        for_tokens(ElementF32(), lying);
-      } else if (cache.format->type == Type::kF16 && head_.tokens == 1) {
-        for_tokens(ElementF16(), lying);
-      } else {
-        for_tokens(ElementF32(), Decode(*cache.format, lying));
+    for (size_t r = head_.Seen(begin); r < end; r = head_.Seen(r)) {
+      const size_t run = Least(head_.ring.RunEnd(r), end);
+      for (const std::byte* first = cache.Row(head_.ring.Slot(r)); r < run;) {
+        // One token's rows come from far, so they are read from end to end, few at a time.
+        const RowBlock lying = {first, cache.stride, Least(run - r, head_.tokens == 1 ? 4 : kAttentionBlock)};
+        ForTokens(cache, lying, r, Scores(0) + (r - begin), body);
+        r += lying.count;
+        first += lying.count * lying.stride;
       }
+    }
+  }
+
+  // The same for a block of rows that lie side by side from row r on, whose scores of the first token stand there.
+  template <class Body>
+  void ForTokens(const CacheRows& cache, const RowBlock& lying, size_t r, float* scores, const Body& body) const {
+    const auto for_tokens = [&](auto element, const RowBlock& block) {
+      for (size_t t = FirstToken(r); t < head_.tokens; ++t) {
+        const AttentionHead::Rows seen = head_.RowsOf(t, r, r + block.count);
+        if (seen.first >= seen.last) continue;
+        const size_t before = seen.first - r;
+        body(element, RowBlock{block.first + before * block.stride, block.stride, seen.last - seen.first},
+             r < head_.ring.sinks, t, scores + t * head_.group * kAttentionTile + before);
+      }
+    };
+    if (cache.format->type == Type::kF32) {
+      for_tokens(ElementF32(), lying);
+    } else if (cache.format->type == Type::kF16 && head_.tokens == 1) {
+      for_tokens(ElementF16(), lying);
+    } else {
+      for_tokens(ElementF32(), Decode(*cache.format, lying));
     }
   }
 
@@ -234,17 +256,16 @@ class AttentionPass {
   }
 
   template <class Element>
-  void Score(Element, const RowBlock& block, size_t t, float* scores) const {
-    const float* q = head_.q + t * head_.q_token_stride;
+  void Score(Element, const RowBlock& block, bool sinks, size_t t, float* scores) const {
+    const float* q = sinks ? head_.sink_q + t * head_.sink_q_token_stride : head_.q + t * head_.q_token_stride;
+    const size_t q_stride = sinks ? head_.sink_q_stride : head_.q_stride;
     const std::byte* row = block.first;
     size_t r = 0;
     for (; r + 4 <= block.count; r += 4, row += 4 * block.stride) {
-      DotAll<V, Element, 4>(row, block.stride, q, head_.q_stride, head_.group, head_.head_dim, scores + r,
-                            kAttentionTile);
+      DotAll<V, Element, 4>(row, block.stride, q, q_stride, head_.group, head_.head_dim, scores + r, kAttentionTile);
     }
     for (; r < block.count; ++r, row += block.stride) {
-      DotAll<V, Element, 1>(row, block.stride, q, head_.q_stride, head_.group, head_.head_dim, scores + r,
-                            kAttentionTile);
+      DotAll<V, Element, 1>(row, block.stride, q, q_stride, head_.group, head_.head_dim, scores + r, kAttentionTile);
     }
   }
 

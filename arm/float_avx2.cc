@@ -62,10 +62,11 @@ struct Vector<Avx2> {
   static F Inverse(F x) { return Set(1.0f) / x; }
   static F ExponentFromLowBits(F x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23)); }
   static float First(F x) { return _mm256_cvtss_f32(x); }
+  // A sum has the same bits whether it is made alone or with three others.
   static float Sum(F x) {
-    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+    const __m256 pairs = _mm256_add_ps(x, _mm256_movehdup_ps(x));
+    const __m256 fours = _mm256_add_ps(pairs, _mm256_permute_ps(pairs, 0x4e));
+    return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
   }
   static float Highest(F x) {
     __m128 top = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

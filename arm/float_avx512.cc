@@ -59,7 +59,13 @@ struct Vector<Avx512> {
   static F Inverse(F x) { return Set(1.0f) / x; }
   static F ExponentFromLowBits(F x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
   static float First(F x) { return _mm512_cvtss_f32(x); }
-  static float Sum(F x) { return _mm512_reduce_add_ps(x); }
+  // A sum has the same bits whether it is made alone or with three others.
+  static float Sum(F x) {
+    const __m256 half = AddHalves(x);
+    const __m256 pairs = _mm256_add_ps(half, _mm256_movehdup_ps(half));
+    const __m256 fours = _mm256_add_ps(pairs, _mm256_permute_ps(pairs, 0x4e));
+    return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
+  }
   static float Highest(F x) { return _mm512_reduce_max_ps(x); }
   static __m256 AddHalves(F x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
   static void Sum4(F a, F b, F c, F d, float* sums) {

@@ -72,30 +72,67 @@ struct StateRows {
   float* scales;
 };
 
+/// Where the rows of tokens lie in a cache: the first ones stay in their places for ever, all behind them go round.
+struct Ring {
+  size_t sinks = 0;
+  size_t rows = SIZE_MAX / 2;  // that are used again and again, at least 1
+
+  size_t Slot(size_t token) const { return token < sinks ? token : sinks + (token - sinks) % rows; }
+  /// The end of the tokens from this one on whose rows lie side by side, and of which all are sinks or none.
+  size_t RunEnd(size_t token) const { return token < sinks ? sinks : token - (token - sinks) % rows + rows; }
+};
+
 /// The keys or the values of one head in the cache.
 struct CacheRows {
   const Format* format;
-  const std::byte* first;  // row 0, of the first token
-  size_t stride;           // bytes from one token's row to the next
+  const std::byte* first;  // slot 0
+  size_t stride;           // bytes from one slot to the next
 
-  const std::byte* Row(size_t r) const { return first + r * stride; }
+  const std::byte* Row(size_t slot) const { return first + slot * stride; }
 };
 
-/// The queries of some tokens that share a key/value head, and the cache that they read. Each token reads the rows up
-/// to its own: one more than the token before.
+/// The queries of some tokens that share a key/value head, and the cache that they read. Rows are counted as tokens
+/// are. A token reads the rows up to its own, which is one more than the token before: of these the first ring.sinks
+/// and the last `window`.
 struct AttentionHead {
   size_t head_dim;
   size_t tokens;
   size_t group;  // queries of a token
-  size_t rows;   // that the first token attends to, its own included
+  size_t rows;   // up to the first token's own, included
+  size_t window = SIZE_MAX;
+  Ring ring = {};
   const float* q;
-  size_t q_stride;        // floats from one query to the next of its token
-  size_t q_token_stride;  // floats from one token's first query to the next one's
-  CacheRows k;            // head_dim values a row; the formats of k and v may differ
+  size_t q_stride;                // floats from one query to the next of its token
+  size_t q_token_stride;          // floats from one token's first query to the next one's
+  const float* sink_q = nullptr;  // like q: the queries as they meet the sinks; not read when there are none
+  size_t sink_q_stride = 0;
+  size_t sink_q_token_stride = 0;
+  CacheRows k;  // head_dim values a row; the formats of k and v may differ
   CacheRows v;
   float* out;  // like q, with strides of its own
   size_t out_stride;
   size_t out_token_stride;
+
+  /// The first row of token t's window.
+  size_t Lowest(size_t t) const { return rows + t > window ? rows + t - window : 0; }
+  /// The first of the rows from r on that any token reads, when r has not come to the end.
+  size_t Seen(size_t r) const { return r < ring.sinks || r >= Lowest(0) ? r : Lowest(0); }
+  /// The rows of [begin, end), which are all sinks or none, that token t reads; first >= last when there are none.
+  struct Rows {
+    size_t first, last;
+  };
+  Rows RowsOf(size_t t, size_t begin, size_t end) const {
+    const size_t lowest = begin < ring.sinks ? 0 : Lowest(t);
+    return {begin < lowest ? lowest : begin, end < rows + t ? end : rows + t};
+  }
+  /// Whether token t reads any of the rows [begin, end), and whether there are some before its last that it does not.
+  bool Reads(size_t t, size_t begin, size_t end) const {
+    return begin < rows + t && (begin < ring.sinks || end > Lowest(t));
+  }
+  bool Skips(size_t t, size_t begin) const {
+    const size_t behind = begin < ring.sinks ? ring.sinks : begin;
+    return behind < Lowest(t);
+  }
 };
 
 /// Activations of some tokens as products read them: floats and, where the kernels round, 8-bit codes beside them.

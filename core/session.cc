@@ -55,10 +55,29 @@ size_t WorkerCount(const Backend& backend) {
   return std::max<size_t>(backend.workers.count, backend.step_workers.count);
 }
 
-// Bytes of one head's row in the cache.
-size_t CacheRowBytes(const Config& c, const Limits& limits) {
-  const Format& format = FormatOf(limits.kv);
+// Bytes of one head's row in the cache, and of a token's in one layer.
+size_t RowBytes(const Config& c, Type type) {
+  const Format& format = FormatOf(type);
   return size_t{c.key_length} / format.block_size * format.block_bytes;
+}
+size_t TokenBytes(const Config& c, Type type) { return c.head_count_kv * RowBytes(c, type); }
+
+Error CheckCache(const Limits& limits) {
+  for (const Type type : {limits.k, limits.v}) {
+    if (type != Type::kF16 && type != Type::kF32) {
+      return {Status::kUnsupported,
+              "the key/value cache is stored as F16 or F32, not as this type",
+              {},
+              {},
+              static_cast<uint32_t>(type)};
+    }
+  }
+  const Format& k = FormatOf(limits.k);
+  const Format& v = FormatOf(limits.v);
+  if (k.block_bytes * v.block_size < v.block_bytes * k.block_size) {
+    return {Status::kBadArgument, "the cache's keys must not have fewer bits than its values"};
+  }
+  return {};
 }
 
 Error Check(const Config& config, const Limits& limits, const Backend& backend) {
@@ -72,11 +91,7 @@ Error Check(const Config& config, const Limits& limits, const Backend& backend) 
         Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
   }
   if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
-  if (limits.kv != Type::kF16 && limits.kv != Type::kF32) {
-    const auto type = static_cast<uint32_t>(limits.kv);
-    return {Status::kUnsupported, "the key/value cache is stored as F16 or F32, not as this type", {}, {}, type};
-  }
-  return {};
+  return CheckCache(limits);
 }
 
 // Tokens that a task attends with: many share the decoding of rows, few leave every worker several tasks.
@@ -118,7 +133,8 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.conv_ = arena.Take<float>(c.conv_channels(), c.conv_kernel - 1, c.recurrent_count());
   plan.state = section();
   s.state_bytes_ = plan.state;
-  s.cache_ = arena.Take<std::byte>(c.head_count_kv * CacheRowBytes(c, limits), limits.context, 2 * c.attention_count());
+  s.cache_ =
+      arena.Take<std::byte>(TokenBytes(c, limits.k) + TokenBytes(c, limits.v), limits.context, c.attention_count());
   plan.cache = section();
   s.checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
   plan.checkpoints = section();
@@ -181,8 +197,11 @@ void Session::Recall(size_t i) {
 
 std::span<std::byte> Session::Piece(size_t i, size_t rows) const {
   if (i == 0) return {reinterpret_cast<std::byte*>(state_), state_bytes_};
-  const size_t token_bytes = model_->config.head_count_kv * CacheRowBytes(model_->config, limits_);
-  return {cache_ + (i - 1) * limits_.context * token_bytes, rows * token_bytes};
+  const size_t k_bytes = TokenBytes(model_->config, limits_.k);
+  const size_t v_bytes = TokenBytes(model_->config, limits_.v);
+  std::byte* layer = cache_ + (i - 1) / 2 * limits_.context * (k_bytes + v_bytes);
+  if (i % 2 == 1) return {layer, rows * k_bytes};
+  return {layer + limits_.context * k_bytes, rows * v_bytes};
 }
 
 Error Session::Full() const {
@@ -511,70 +530,88 @@ void Session::RunDeltaRows(const DeltaNetWork& work, size_t h, size_t begin, siz
 void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {
   const Config& c = model_->config;
   const AttentionWeights& w = layer.attention;
-  const Kernels& kernels = *backend_.kernels;
-  const Format& format = FormatOf(limits_.kv);
-  const size_t d = c.key_length;
-  const size_t queries = c.head_count;
-  const size_t keys = c.head_count_kv;
-  const size_t group = queries / keys;
   const size_t width = c.attention_dim();
-  float* q = mixer_;                // [n][queries][2][d]: query, gate
-  float* k = q + n * 2 * width;     // [n][keys][d]
-  float* v = k + n * c.kv_dim();    // [n][keys][d]
-  float* out = v + n * c.kv_dim();  // [n][queries][d]
-  const Product in[] = {{&w.attn_q, q}, {&w.attn_k, k}, {&w.attn_v, v}};
+  AttentionWork work;
+  work.tokens = n;
+  work.q = mixer_;                     // [n][queries][2][d]
+  work.k = work.q + n * 2 * width;     // [n][keys][d]
+  work.v = work.k + n * c.kv_dim();    // [n][keys][d]
+  work.out = work.v + n * c.kv_dim();  // [n][queries][d]
+  work.k_cache = Piece(1 + 2 * index, 0).data();
+  work.v_cache = Piece(2 + 2 * index, 0).data();
+  const Product in[] = {{&w.attn_q, work.q}, {&w.attn_k, work.k}, {&w.attn_v, work.v}};
   const Activations x = Rounded(normed_, n, c.embedding_length);
   Normalise(layer.attn_norm, 0, x);
   Multiply(x, in);
   Mark(Part::kAttentionProjections);
 
-  const size_t row_bytes = CacheRowBytes(c, limits_);
-  const size_t token_bytes = keys * row_bytes;
-  std::byte* k_cache = cache_ + index * 2 * limits_.context * token_bytes;
-  std::byte* v_cache = k_cache + limits_.context * token_bytes;
-  const size_t length = static_cast<size_t>(state_->length);
-  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) {
-    const float* cos_sin = cos_sin_ + t * c.rope.dimension_count;
-    for (size_t h = 0; h < queries + keys; ++h) {
-      float* head = h < queries ? q + (t * queries + h) * 2 * d : k + (t * keys + h - queries) * d;
-      kernels.rms_norm(head, h < queries ? w.attn_q_norm : w.attn_k_norm, d, c.layer_norm_rms_epsilon, head);
-      ApplyRope(c.rope, cos_sin, head);
-    }
-    const size_t blocks = c.kv_dim() / format.block_size;
-    format.encode(k + t * c.kv_dim(), blocks, k_cache + (length + t) * token_bytes);
-    format.encode(v + t * c.kv_dim(), blocks, v_cache + (length + t) * token_bytes);
-  });
+  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) { PlaceToken(w, work, t); });
+  const size_t keys = c.head_count_kv;
   const size_t tile = AttentionTokens(n, keys, WorkersFor(n));
   ParallelFor(WorkersFor(n), (n + tile - 1) / tile * keys, [&](size_t i, size_t worker) {
     const size_t first = i / keys * tile;
-    const size_t h = i % keys;
-    const AttentionHead head{.head_dim = d,
-                             .tokens = std::min<size_t>(tile, n - first),
-                             .group = group,
-                             .rows = length + first + 1,
-                             .q = q + (first * queries + h * group) * 2 * d,
-                             .q_stride = 2 * d,
-                             .q_token_stride = queries * 2 * d,
-                             .k = {&format, k_cache + h * row_bytes, token_bytes},
-                             .v = {&format, v_cache + h * row_bytes, token_bytes},
-                             .out = out + first * width + h * group * d,
-                             .out_stride = d,
-                             .out_token_stride = width};
-    kernels.attend(head, reinterpret_cast<float*>(Scratch(worker)));
-    for (size_t t = 0; t < head.tokens; ++t) {
-      for (size_t j = 0; j < group; ++j) {
-        const float* gate = head.q + t * head.q_token_stride + j * head.q_stride + d;
-        kernels.sigmoid_gate(head.out + t * head.out_token_stride + j * d, gate, d);
-      }
-    }
+    AttendHead(work, i % keys, first, std::min<size_t>(tile, n - first), Scratch(worker));
   });
   Mark(Part::kAttention);
 
   const Product product[] = {{&w.attn_output, mixed_}};
-  const Activations gated = Rounded(out, n, width);
+  const Activations gated = Rounded(work.out, n, width);
   ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) { Round(gated, t); });
   Multiply(gated, product);
   Mark(Part::kAttentionProjections);
+}
+
+// Queries and keys of token `t`, normalised and turned to their position; its row of the cache.
+void Session::PlaceToken(const AttentionWeights& w, const AttentionWork& work, size_t t) {
+  const Config& c = model_->config;
+  const size_t d = c.key_length;
+  const size_t queries = c.head_count;
+  const size_t keys = c.head_count_kv;
+  const float* cos_sin = cos_sin_ + t * c.rope.dimension_count;
+  for (size_t h = 0; h < queries + keys; ++h) {
+    float* head = h < queries ? work.q + (t * queries + h) * 2 * d : work.k + (t * keys + h - queries) * d;
+    const float* norm = h < queries ? w.attn_q_norm : w.attn_k_norm;
+    backend_.kernels->rms_norm(head, norm, d, c.layer_norm_rms_epsilon, head);
+    ApplyRope(c.rope, cos_sin, head);
+  }
+  const size_t slot = ring_.Slot(length() + t);
+  const auto keep = [&](Type type, const float* row, std::byte* cache) {
+    const Format& format = FormatOf(type);
+    format.encode(row + t * c.kv_dim(), c.kv_dim() / format.block_size, cache + slot * TokenBytes(c, type));
+  };
+  keep(limits_.k, work.k, work.k_cache);
+  keep(limits_.v, work.v, work.v_cache);
+}
+
+// What `tokens` tokens from `first` on get from key/value head `h`.
+void Session::AttendHead(const AttentionWork& work, size_t h, size_t first, size_t tokens, std::byte* scratch) {
+  const Config& c = model_->config;
+  const size_t d = c.key_length;
+  const size_t queries = c.head_count;
+  const size_t group = queries / c.head_count_kv;
+  const auto rows = [&](Type type, const std::byte* cache) {
+    return CacheRows{&FormatOf(type), cache + h * RowBytes(c, type), TokenBytes(c, type)};
+  };
+  const AttentionHead head{.head_dim = d,
+                           .tokens = tokens,
+                           .group = group,
+                           .rows = length() + first + 1,
+                           .ring = ring_,
+                           .q = work.q + (first * queries + h * group) * 2 * d,
+                           .q_stride = 2 * d,
+                           .q_token_stride = queries * 2 * d,
+                           .k = rows(limits_.k, work.k_cache),
+                           .v = rows(limits_.v, work.v_cache),
+                           .out = work.out + (first * queries + h * group) * d,
+                           .out_stride = d,
+                           .out_token_stride = queries * d};
+  backend_.kernels->attend(head, reinterpret_cast<float*>(scratch));
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t j = 0; j < group; ++j) {
+      const float* gate = head.q + t * head.q_token_stride + j * head.q_stride + d;
+      backend_.kernels->sigmoid_gate(head.out + t * head.out_token_stride + j * d, gate, d);
+    }
+  }
 }
 
 }  // namespace thimble

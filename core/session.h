@@ -154,6 +154,17 @@ class Session {
     float* scales;   // [Hv][dv]
   };
 
+  // The activations of one attention layer, and its part of the cache.
+  struct AttentionWork {
+    size_t tokens;
+    float* q;    // [tokens][head_count][2][key_length]: query, gate
+    float* k;    // [tokens][head_count_kv][key_length]
+    float* v;    // [tokens][head_count_kv][key_length]
+    float* out;  // [tokens][head_count][key_length]
+    std::byte* k_cache;
+    std::byte* v_cache;
+  };
+
   // What an image consists of: the state, then of every attention layer the keys and the values of the cache's first
   // `rows` rows.
   size_t piece_count() const { return 1 + 2 * model_->config.attention_count(); }
@@ -167,6 +178,8 @@ class Session {
   void ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group);
   void RunDeltaRows(const DeltaNetWork& work, size_t head, size_t begin, size_t rows, std::byte* scratch);
   void RunAttention(const LayerWeights& layer, size_t index, size_t n);
+  void PlaceToken(const AttentionWeights& w, const AttentionWork& work, size_t t);
+  void AttendHead(const AttentionWork& work, size_t h, size_t first, size_t tokens, std::byte* scratch);
   void RunFeedForward(const LayerWeights& layer, size_t first, size_t n);
   Activations Rounded(const float* x, size_t n, size_t cols);
   Activations Head();
@@ -189,24 +202,26 @@ class Session {
   int16_t* delta_codes_ = nullptr;    // [recurrent layers][Hv][dv][dk]
   float* delta_scales_ = nullptr;     // [recurrent layers][Hv][dv]
   float* conv_ = nullptr;             // [recurrent layers][conv_kernel - 1][conv_channels]
-  std::byte* cache_ = nullptr;        // [attention layers][2: k, v][context][head_count_kv][key_length], in limits.kv
+  std::byte* cache_ = nullptr;        // of each attention layer, in limits.k and limits.v:
+                                      // [2: k, v][context][head_count_kv][key_length]
   size_t state_bytes_ = 0;            // from state_ to cache_
   std::byte* checkpoints_ = nullptr;  // [checkpoints][state_bytes_]
 
   // Work.
-  float* logits_ = nullptr;       // [vocab_size]
-  float* residual_ = nullptr;     // [batch][embedding_length]
-  float* normed_ = nullptr;       // [batch][embedding_length], the input of a mixer or feed-forward network
-  float* mixed_ = nullptr;        // [batch][embedding_length], its output, not yet added to the residual
-  float* mixer_ = nullptr;        // the activations inside one layer: each Run function divides it
-  float* cos_sin_ = nullptr;      // [batch][dimension_count / 2][2]
+  float* logits_ = nullptr;          // [vocab_size]
+  float* residual_ = nullptr;        // [batch][embedding_length]
+  float* normed_ = nullptr;          // [batch][embedding_length], the input of a mixer or feed-forward network
+  float* mixed_ = nullptr;           // [batch][embedding_length], its output, not yet added to the residual
+  float* mixer_ = nullptr;           // the activations inside one layer: each Run function divides it
+  float* cos_sin_ = nullptr;         // [batch][dimension_count / 2][2]
   uint64_t* frequencies_ = nullptr;  // [dimension_count / 2]
-  int8_t* codes_ = nullptr;       // of Activations, [batch][widest input]
-  float* scales_ = nullptr;       // [batch][widest input / kBlock]
-  int32_t* sums_ = nullptr;       // [batch][widest input / kBlock]
-  Candidate* best_ = nullptr;     // [workers]
-  std::byte* scratch_ = nullptr;  // [workers][scratch_bytes_]
+  int8_t* codes_ = nullptr;          // of Activations, [batch][widest input]
+  float* scales_ = nullptr;          // [batch][widest input / kBlock]
+  int32_t* sums_ = nullptr;          // [batch][widest input / kBlock]
+  Candidate* best_ = nullptr;        // [workers]
+  std::byte* scratch_ = nullptr;     // [workers][scratch_bytes_]
   size_t scratch_bytes_ = 0;
+  Ring ring_;  // of the cache's rows
   float rope_scale_ = 1.0f;
 };
 

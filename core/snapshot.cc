@@ -28,7 +28,8 @@ uint64_t Session::NextChain(uint64_t chain, Token token) {
 
 SnapshotHeader Session::Describe() const {
   SnapshotHeader header;
-  header.k_type = header.v_type = static_cast<uint32_t>(limits_.kv);
+  header.k_type = static_cast<uint32_t>(limits_.k);
+  header.v_type = static_cast<uint32_t>(limits_.v);
   header.state_form = static_cast<uint32_t>(limits_.state);
   header.state_bytes = state_bytes_;
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();

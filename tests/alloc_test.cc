@@ -46,7 +46,7 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
   const std::string_view stops[] = {"never said", "neither"};
   const std::vector<Token> answers[] = {{1, 2}, {1, 3, 4}, {5}, {1}};
   const std::span<const Token> choices[] = {answers[0], answers[1], answers[2], answers[3]};
-  const Limits limits{.context = 300, .batch = 16, .kv = Type::kF16, .checkpoints = 2};
+  const Limits limits{.context = 300, .batch = 16, .k = Type::kF16, .v = Type::kF16, .checkpoints = 2};
   for (const size_t threads : {size_t{1}, size_t{2}}) {
     CAPTURE(threads);
     const ThreadPool pool(threads);

@@ -16,12 +16,14 @@ namespace thimble {
 namespace {
 
 // Some tokens' queries and the cache that they read, with other heads' rows between its own. `rows` counts those of the
-// last token.
+// last token. With a window, rows out of sight are written over, or were never written and are no numbers.
 struct Attention {
   size_t d, tokens, group, rows;
+  size_t window = SIZE_MAX;
+  Ring ring;
   const Format& k_format;
   const Format& v_format;
-  std::vector<float> q, out;
+  std::vector<float> q, sink_q, out;
   std::vector<std::byte> k, v;
 
   Attention(size_t head_dim, size_t n, size_t heads, size_t length, Type keys, Type values, double scale, unsigned seed)
@@ -29,10 +31,25 @@ struct Attention {
     Random random(seed);
     q = random.Vector(tokens * QueryStride(), -scale, scale);
     out.assign(tokens * OutStride(), kGuard);
+    Fill(rows, random);
+  }
+
+  Attention& Windowed(size_t the_window, size_t sinks, unsigned seed) {
+    Random random(seed);
+    window = the_window;
+    ring = {sinks, window + tokens - 1};
+    sink_q = random.Vector(q.size(), -1, 1);
+    Fill(sinks + ring.rows, random);
+    return *this;
+  }
+
+  void Fill(size_t slots, Random& random) {
     for (const bool key : {true, false}) {
       std::vector<std::byte>& cache = key ? k : v;
-      cache.resize(rows * 2 * RowBytes(key));
-      for (size_t r = 0; r < rows; ++r) Write(key, random.Vector(d, -1, 1), r);
+      cache.assign(slots * 2 * RowBytes(key), std::byte{0xff});
+      for (size_t r = 0; r < rows; ++r) {
+        if (r < ring.sinks || rows - r <= ring.rows) Write(key, random.Vector(d, -1, 1), ring.Slot(r));
+      }
     }
   }
 
@@ -53,9 +70,14 @@ struct Attention {
             .tokens = count,
             .group = group,
             .rows = rows - tokens + first + 1,
+            .window = window,
+            .ring = ring,
             .q = q.data() + first * QueryStride(),
             .q_stride = d + 3,
             .q_token_stride = QueryStride(),
+            .sink_q = sink_q.data() + (sink_q.empty() ? 0 : first * QueryStride()),
+            .sink_q_stride = d + 3,
+            .sink_q_token_stride = QueryStride(),
             .k = {&k_format, k.data(), 2 * RowBytes(true)},
             .v = {&v_format, v.data(), 2 * RowBytes(false)},
             .out = out.data() + first * OutStride(),
@@ -144,6 +166,76 @@ TEST_CASE("attention: keys and values of two formats") {
       CheckAttention({64, tokens, 4, 90, values, Type::kF16, 1.0, 5}, 1.0);
     }
   }
+}
+
+// What the definition says, in double precision: sinks and the last rows of each token, each row where it lies.
+std::vector<float> ByDefinition(Attention a) {
+  std::vector<float> row(a.d);
+  for (size_t t = 0; t < a.tokens; ++t) {
+    const size_t rows = a.rows - a.tokens + t + 1;
+    for (size_t h = 0; h < a.group; ++h) {
+      std::vector<double> weights(rows), sum(a.d);
+      double total = 0;
+      for (size_t r = 0; r < rows; ++r) {
+        if (r >= a.ring.sinks && r + a.window < rows) continue;
+        const size_t q = t * a.QueryStride() + h * (a.d + 3);
+        a.k_format.decode(a.Row(true, a.ring.Slot(r)), a.d / a.k_format.block_size, row.data());
+        double score = 0;
+        for (size_t i = 0; i < a.d; ++i) {
+          score += static_cast<double>(row[i]) * static_cast<double>(r < a.ring.sinks ? a.sink_q[q + i] : a.q[q + i]);
+        }
+        weights[r] = std::exp(score / std::sqrt(static_cast<double>(a.d)));
+        total += weights[r];
+        a.v_format.decode(a.Row(false, a.ring.Slot(r)), a.d / a.v_format.block_size, row.data());
+        for (size_t i = 0; i < a.d; ++i) sum[i] += weights[r] * static_cast<double>(row[i]);
+      }
+      for (size_t i = 0; i < a.d; ++i) {
+        a.out[t * a.OutStride() + h * (a.d + 5) + i] = static_cast<float>(sum[i] / total);
+      }
+    }
+  }
+  return a.out;
+}
+
+TEST_CASE("attention: a window and its sinks, in rings that wrap anywhere") {
+  for (const Type type : {Type::kF16, Type::kF32, Type::kBF16}) {
+    for (const size_t window : std::initializer_list<size_t>{1, 2, 5, 31, 64, 67, 130}) {
+      for (const size_t sinks : std::initializer_list<size_t>{0, 1, 4, 65}) {
+        for (const size_t tokens : std::initializer_list<size_t>{1, 3, kAttentionTokens}) {
+          for (const size_t rows : std::initializer_list<size_t>{9, 64, 71, 137, 200, 391, 64003}) {
+            CAPTURE(window);
+            CAPTURE(sinks);
+            Attention attention(36, tokens, 2, rows > 1000 ? 8 : rows, type, type, 1.0, static_cast<unsigned>(rows));
+            attention.rows = rows;
+            attention.Windowed(window, sinks, static_cast<unsigned>(window));
+            CheckAttention(attention, 1.0);
+            const std::vector<float> right = ByDefinition(attention);
+            attention.Run(kPortableKernels, tokens);
+            CHECK(Distance(attention.out, right, 0.0, 1e-5) <= 1.0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("attention: a window that holds everything changes no bit, and the smaller of two none before it is full") {
+  const auto check = [](const Kernels& kernels) {
+    for (const size_t rows : std::initializer_list<size_t>{8, 63, 64, 100, 131}) {
+      for (const size_t sinks : std::initializer_list<size_t>{0, 3, 64}) {
+        Attention whole(64, 8, 3, rows, Type::kF16, Type::kF16, 1.0, 11);
+        Attention windowed = whole;
+        windowed.window = rows > sinks ? rows - sinks : 1;
+        windowed.ring.sinks = sinks;
+        windowed.sink_q = windowed.q;
+        whole.Run(kernels, 8);
+        windowed.Run(kernels, 8);
+        CHECK(SameBits(windowed.out, whole.out));
+      }
+    }
+  };
+  check(kPortableKernels);
+  ForEachTable(check);
 }
 
 TEST_CASE("attention: scores far apart, and no number hidden") {

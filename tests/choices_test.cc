@@ -40,7 +40,7 @@ size_t Vocab() { return TestModel().config.vocab_size; }
 Limits LimitsWith(uint32_t checkpoints) {
   Limits limits;
   limits.context = 40;
-  limits.kv = Type::kF32;
+  limits.k = limits.v = Type::kF32;
   limits.checkpoints = checkpoints;
   return limits;
 }

@@ -34,8 +34,9 @@ struct Kind {
 /// Every kind of cache. The batch is long enough for chunks of the delta rule, and no multiple of anything.
 inline const std::vector<Kind>& Kinds() {
   static const std::vector<Kind> kinds = {
-      {"f16", {.context = 300, .batch = 39, .kv = Type::kF16}},
-      {"f32", {.context = 300, .batch = 39, .kv = Type::kF32}},
+      {"f16", {.context = 300, .batch = 39, .k = Type::kF16, .v = Type::kF16}},
+      {"f32", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF32}},
+      {"f32 keys, f16 values", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF16}},
       {"f16, states in 16 bits", {.context = 300, .batch = 39, .state = StateForm::kI16}},
   };
   return kinds;

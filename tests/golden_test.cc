@@ -113,7 +113,7 @@ Limits LimitsFor(size_t tokens, uint32_t batch, Type kv = Type::kF32) {
   Limits limits;
   limits.context = static_cast<uint32_t>(tokens);
   limits.batch = batch;
-  limits.kv = kv;
+  limits.k = limits.v = kv;
   return limits;
 }
 

@@ -106,7 +106,7 @@ struct Counts {
 
 /// A model that was loaded can run: nothing behind the door checks a shape again.
 Error RunModel(const Model& model) {
-  const Limits limits{.context = 8, .batch = 6, .kv = Type::kF16};
+  const Limits limits{.context = 8, .batch = 6, .k = Type::kF16, .v = Type::kF16};
   if (const Result<SessionPlan> plan = Session::Plan(model.config, limits, {}); !plan) return plan.error();
   HeapSession session(model, limits);
   const Token tokens[] = {0, 1, static_cast<Token>(model.config.vocab_size - 1), 2, 3, 4, 5};
@@ -146,7 +146,7 @@ Error Generate(const Gguf& file, const Model& model) {
   for (size_t i = 0; i < model.config.vocab_size; ++i) {
     if (tokenizer->IsUnused(static_cast<Token>(i))) sampler.Ban(static_cast<Token>(i));
   }
-  const Limits limits{.context = 3, .batch = 2, .kv = Type::kF16};
+  const Limits limits{.context = 3, .batch = 2, .k = Type::kF16, .v = Type::kF16};
   if (const Result<SessionPlan> plan = Session::Plan(model.config, limits, {}); !plan) return plan.error();
   HeapSession session(model, limits);
   const Token first[] = {0, 1};

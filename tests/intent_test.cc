@@ -70,7 +70,7 @@ class Classifier {
   const Task& task() const { return task_; }
 
  private:
-  static constexpr Limits kLimits{.context = 128, .batch = 64, .kv = Type::kF32};
+  static constexpr Limits kLimits{.context = 128, .batch = 64, .k = Type::kF32, .v = Type::kF32};
 
   void Layout(Arena& arena) {
     const Result<Tokenizer> tokenizer = Tokenizer::Bind(loaded_.file(), 512, arena);

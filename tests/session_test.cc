@@ -105,7 +105,7 @@ Config PublishedConfig(uint32_t width, uint32_t feed_forward) {
 TEST_CASE("the memory of the published shapes is what counting by hand gives" * doctest::test_suite("starve")) {
   Backend backend;
   backend.workers.count = 4;
-  const Limits limits{.context = 4096, .batch = 64, .kv = Type::kF16};
+  const Limits limits{.context = 4096, .batch = 64, .k = Type::kF16, .v = Type::kF16};
   const auto check = [&](const Config& c, size_t width, size_t feed_forward) {
     const Result<SessionPlan> plan = Session::Plan(c, limits, backend);
     RequireOk(plan.error());
@@ -127,7 +127,7 @@ TEST_CASE("the memory of the published shapes is what counting by hand gives" * 
 
 TEST_CASE("the bytes of the published shapes and of the tiny one do not change unseen" *
           doctest::test_suite("starve")) {
-  const Limits limits{.context = 4096, .batch = 64, .kv = Type::kF16};
+  const Limits limits{.context = 4096, .batch = 64, .k = Type::kF16, .v = Type::kF16};
   CHECK(Session::Plan(PublishedConfig(1024, 3584), limits, {})->total() == 75'471'232);
   CHECK(Session::Plan(PublishedConfig(2048, 6144), limits, {})->total() == 77'108'608);
   CHECK(Session::Plan(TinyModel().config(), limits, {})->total() == 1'330'112);
@@ -136,7 +136,7 @@ TEST_CASE("the bytes of the published shapes and of the tiny one do not change u
 TEST_CASE("an arena of the planned size binds, and every smaller one says how many bytes it needs" *
           doctest::test_suite("starve")) {
   const TinyModel model;
-  const Limits limits{.context = 32, .batch = 8, .kv = Type::kF16, .checkpoints = 1};
+  const Limits limits{.context = 32, .batch = 8, .k = Type::kF16, .v = Type::kF16, .checkpoints = 1};
   const Result<SessionPlan> plan = Session::Plan(model.config(), limits, {});
   RequireOk(plan.error());
   HeapBlock memory(plan->total());
@@ -169,7 +169,10 @@ TEST_CASE("limits that cannot be are refused by the plan") {
   nobody.workers.count = 0;
   CHECK(Session::Plan(c, {}, nobody).error().status == Status::kBadArgument);
   CHECK(Session::Plan(c, {.batch = 0}, {}).error().status == Status::kBadArgument);
-  CHECK(Session::Plan(c, {.kv = Type::kQ3_K}, {}).error().status == Status::kUnsupported);
+  CHECK(Session::Plan(c, {.k = Type::kQ3_K}, {}).error().status == Status::kUnsupported);
+  CHECK(Session::Plan(c, {.v = Type::kQ3_K}, {}).error().status == Status::kUnsupported);
+  CHECK(Session::Plan(c, {.k = Type::kF16, .v = Type::kF32}, {}).error().status == Status::kBadArgument);
+  RequireOk(Session::Plan(c, {.k = Type::kF32, .v = Type::kF16}, {}).error());
   CHECK(Session::Plan(c, {.checkpoints = UINT32_MAX}, {}).error().ok() == (sizeof(size_t) == 8));
   Backend many;
   many.workers.count = SIZE_MAX / 4;
@@ -181,7 +184,7 @@ TEST_CASE("the number of threads changes no bit") {
   const std::vector<Token> tokens = Tokens(50, model.config().vocab_size);
   for (const StateForm state : {StateForm::kF32, StateForm::kI16}) {
     for (const uint32_t batch : {1u, 16u}) {
-      const Limits limits{.context = 64, .batch = batch, .kv = Type::kF16, .state = state};
+      const Limits limits{.context = 64, .batch = batch, .k = Type::kF16, .v = Type::kF16, .state = state};
       for (const Kernels* kernels : {&kPortableKernels, &SelectKernels(DescribeCpu())}) {
         Backend backend;
         backend.kernels = kernels;
@@ -208,7 +211,7 @@ TEST_CASE("a state in 16 bits takes half the bytes and changes the logits a litt
   const std::vector<Token> tokens = Tokens(150, model.config().vocab_size);
   for (const uint32_t batch : {1u, 7u, 64u}) {
     CAPTURE(batch);
-    Limits limits{.context = 150, .batch = batch, .kv = Type::kF32};
+    Limits limits{.context = 150, .batch = batch, .k = Type::kF32, .v = Type::kF32};
     const std::vector<float> exact = AllLogits(*model, limits, {}, tokens);
     limits.state = StateForm::kI16;
     const double difference = Difference(AllLogits(*model, limits, {}, tokens), exact);
@@ -220,10 +223,12 @@ TEST_CASE("a state in 16 bits takes half the bytes and changes the logits a litt
 TEST_CASE("the batch size changes the logits by rounding only") {
   const TinyModel model({.value_heads = 6});
   const std::vector<Token> tokens = Tokens(150, model.config().vocab_size);
-  const std::vector<float> one = AllLogits(*model, {.context = 150, .batch = 1, .kv = Type::kF32}, {}, tokens);
+  const std::vector<float> one =
+      AllLogits(*model, {.context = 150, .batch = 1, .k = Type::kF32, .v = Type::kF32}, {}, tokens);
   for (const uint32_t batch : {3u, 7u, 64u, 150u}) {
     CAPTURE(batch);
-    CHECK(Difference(AllLogits(*model, {.context = 150, .batch = batch, .kv = Type::kF32}, {}, tokens), one) < 1e-5);
+    CHECK(Difference(AllLogits(*model, {.context = 150, .batch = batch, .k = Type::kF32, .v = Type::kF32}, {}, tokens),
+                     one) < 1e-5);
   }
 }
 
@@ -231,7 +236,7 @@ TEST_CASE("logits come where they are asked for, and are the same wherever they 
   const TinyModel model;
   const size_t vocab = model.config().vocab_size;
   const std::vector<Token> tokens = Tokens(20, vocab);
-  const Limits limits{.context = 20, .batch = 8, .kv = Type::kF16};
+  const Limits limits{.context = 20, .batch = 8, .k = Type::kF16, .v = Type::kF16};
   const std::vector<float> all = AllLogits(*model, limits, {}, tokens);
   HeapSession session(*model, limits);
   RequireOk(session->Feed(tokens));
@@ -311,7 +316,7 @@ TEST_CASE("a checkpoint brings back the state bit for bit, however often, and af
   const std::vector<Token> prompt = Tokens(13, vocab);
   const std::vector<Token> left = Tokens(9, vocab, 2);
   const std::vector<Token> right = Tokens(5, vocab, 3);
-  Limits limits{.context = 64, .batch = 8, .kv = Type::kF16, .checkpoints = 2};
+  Limits limits{.context = 64, .batch = 8, .k = Type::kF16, .v = Type::kF16, .checkpoints = 2};
   SUBCASE("floats") {}
   SUBCASE("16 bits") { limits.state = StateForm::kI16; }
 
@@ -340,7 +345,7 @@ TEST_CASE("generation is sampling and feeding, token by token, until the context
   const TinyModel model;
   const size_t vocab = model.config().vocab_size;
   const std::vector<Token> prompt = Tokens(5, vocab);
-  const Limits limits{.context = 12, .batch = 8, .kv = Type::kF16};
+  const Limits limits{.context = 12, .batch = 8, .k = Type::kF16, .v = Type::kF16};
   Arena measure;
   Sampler sampler;
   RequireOk(sampler.Bind({.temperature = 0.0f, .presence_penalty = 0.5f}, vocab, measure));
@@ -357,7 +362,8 @@ TEST_CASE("generation is sampling and feeding, token by token, until the context
   }
   CHECK(session->Next(sampler).error().status == Status::kFull);
 
-  const std::vector<float> logits = AllLogits(*model, {.context = 12, .batch = 1, .kv = Type::kF16}, {}, tokens);
+  const std::vector<float> logits =
+      AllLogits(*model, {.context = 12, .batch = 1, .k = Type::kF16, .v = Type::kF16}, {}, tokens);
   std::vector<bool> said(vocab);
   for (size_t t = prompt.size() - 1; t + 1 < tokens.size(); ++t) {  // the same choice from the logits of one long feed
     size_t best = 0;
@@ -371,7 +377,7 @@ TEST_CASE("generation is sampling and feeding, token by token, until the context
 TEST_CASE("a session that was reset is a new one") {
   const TinyModel model;
   const std::vector<Token> tokens = Tokens(11, model.config().vocab_size);
-  const Limits limits{.context = 16, .batch = 4, .kv = Type::kF16};
+  const Limits limits{.context = 16, .batch = 4, .k = Type::kF16, .v = Type::kF16};
   HeapSession session(*model, limits);
   RequireOk(session->Feed(tokens));
   const std::vector<float> first(session->Logits().begin(), session->Logits().end());
@@ -384,7 +390,7 @@ TEST_CASE("a session that was reset is a new one") {
 TEST_CASE("what cannot be fed is refused before anything changes") {
   const TinyModel model;
   const size_t vocab = model.config().vocab_size;
-  HeapSession session(*model, {.context = 16, .batch = 4, .kv = Type::kF16});
+  HeapSession session(*model, {.context = 16, .batch = 4, .k = Type::kF16, .v = Type::kF16});
   const std::vector<Token> tokens = Tokens(16, vocab);
   RequireOk(session->Feed(std::span(tokens).first(10)));
   const std::vector<float> before(session->Logits().begin(), session->Logits().end());
@@ -414,7 +420,7 @@ TEST_CASE("equal positions on all three axes are text, and text goes on behind t
   const TinyModel model;
   const size_t vocab = model.config().vocab_size;
   const std::vector<Token> tokens = Tokens(12, vocab);
-  const Limits limits{.context = 16, .batch = 5, .kv = Type::kF32};
+  const Limits limits{.context = 16, .batch = 5, .k = Type::kF32, .v = Type::kF32};
   std::vector<Position> positions;
   for (int32_t i = 0; i < 12; ++i) positions.push_back({i, i, i});
   HeapSession text(*model, limits);

@@ -33,7 +33,7 @@ std::filesystem::path TemporaryDirectory() {
 TEST_CASE("kill -9 at 200 random moments leaves a whole snapshot") {
   const std::filesystem::path directory = TemporaryDirectory();
   const std::string path = directory / "snapshot";
-  const Limits limits{.context = 1500, .batch = 64, .kv = Type::kF32};
+  const Limits limits{.context = 1500, .batch = 64, .k = Type::kF32, .v = Type::kF32};
   Conversation first(limits), second(limits), reader(limits);
   first.Begin(1200);
   second.Begin(1300, 2);

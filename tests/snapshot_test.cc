@@ -163,7 +163,7 @@ TEST_CASE("what does not fit is refused with the reason, and nothing changes") {
     CHECK(SameBits(other.GoOn(), went_on));
   };
   Limits changed = limits;
-  changed.kv = Type::kF32;
+  changed.k = Type::kF32;
   Conversation other_cache(changed);
   refuse(other_cache, Status::kBadArgument,
          "the snapshot was made with other limits or of another model; use the same: type of the cache's keys = 1");

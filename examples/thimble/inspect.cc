@@ -107,7 +107,8 @@ Json Plan(const Runtime& runtime, const Limits& limits, const SessionPlan& plan,
   Json json;
   json["context"] = limits.context;
   json["batch"] = limits.batch;
-  json["kv"] = TypeName(static_cast<uint32_t>(limits.kv));
+  json["k"] = TypeName(static_cast<uint32_t>(limits.k));
+  json["v"] = TypeName(static_cast<uint32_t>(limits.v));
   json["state_form"] = limits.state == StateForm::kF32 ? "F32" : "I16";
   json["threads"] = runtime.backend().workers.count;
   json["state"] = plan.state;
@@ -193,10 +194,10 @@ void Print(const Json& json) {
   PrintModel(json);
   const Json& plan = json["plan"];
   const auto threads = plan["threads"].get<size_t>();
-  std::printf("\nmemory for a context of %u tokens (cache %s, state %s, batch %u, %zu %s)\n",
-              plan["context"].get<uint32_t>(), plan["kv"].get<std::string>().c_str(),
-              plan["state_form"].get<std::string>().c_str(), plan["batch"].get<uint32_t>(), threads,
-              threads == 1 ? "thread" : "threads");
+  std::printf("\nmemory for a context of %u tokens (keys %s, values %s, state %s, batch %u, %zu %s)\n",
+              plan["context"].get<uint32_t>(), plan["k"].get<std::string>().c_str(),
+              plan["v"].get<std::string>().c_str(), plan["state_form"].get<std::string>().c_str(),
+              plan["batch"].get<uint32_t>(), threads, threads == 1 ? "thread" : "threads");
   PrintRow("state", Mebibytes(plan["state"]), "  DeltaNet states, the same for any context");
   PrintRow("cache", Mebibytes(plan["cache"]), "  keys and values of the attention layers");
   PrintRow("work", Mebibytes(plan["work"]), "  activations of a batch");

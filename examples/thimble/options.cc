@@ -45,6 +45,9 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
   command.add_option("--kv", options.kv, "numbers of the key/value cache (default: " + options.kv + ")")
       ->option_text("f16|f32")
       ->check(CLI::IsMember({"f16", "f32"}));
+  command.add_option("--v", options.v, "numbers of its values, which never have more bits than its keys")
+      ->option_text("f16|f32")
+      ->check(CLI::IsMember({"f16", "f32"}));
   command.add_option("--state", options.state, "numbers of the DeltaNet states (default: " + options.state + ")")
       ->option_text("f32|i16")
       ->check(CLI::IsMember({"f32", "i16"}));

@@ -16,6 +16,7 @@ struct ModelOptions {
   uint32_t threads = 0;         // 0: all cores, one for a tiny model
   uint32_t decode_threads = 0;  // for one token at a time; 0: `threads`, or as many as memory can feed
   std::string kv = "f16";
+  std::string v;  // of the cache's values alone; empty: as kv
   std::string state = "f32";
   std::string backend = "auto";  // or a table of arm/kernel_tables, or "portable"
 };

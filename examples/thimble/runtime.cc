@@ -43,6 +43,8 @@ Result<const Kernels*> FindKernels(const std::string& name) {
   return kernels;
 }
 
+Type CacheType(const std::string& name) { return name == "f32" ? Type::kF32 : Type::kF16; }
+
 }  // namespace
 
 void Block::Free::operator()(std::byte* memory) const { std::free(memory); }
@@ -130,7 +132,8 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
   Limits limits;
   limits.context = options.context != 0 ? options.context : std::min(limits.context, model_.config.context_length);
   limits.batch = std::min(options.batch, limits.context);
-  limits.kv = options.kv == "f32" ? Type::kF32 : Type::kF16;
+  limits.k = CacheType(options.kv);
+  limits.v = options.v.empty() ? limits.k : CacheType(options.v);
   limits.state = options.state == "i16" ? StateForm::kI16 : StateForm::kF32;
   if (limits.context > model_.config.context_length) {
     Note("--ctx is more tokens than the model was trained for", std::to_string(model_.config.context_length));

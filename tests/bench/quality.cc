@@ -178,7 +178,7 @@ Logits Run(const Model& model, Rounding rounding, const Workers& workers, const 
   backend.workers = backend.step_workers = workers;
   limits.context = 1;
   for (const auto& text : texts) limits.context = std::max(limits.context, static_cast<uint32_t>(text.size()));
-  limits.kv = Type::kF32;
+  limits.k = limits.v = Type::kF32;
   Session session;
   const Memory memory([&](Arena& arena) {
     if (const Error error = session.Bind(model, limits, backend, arena); !error.ok()) Fail(error);

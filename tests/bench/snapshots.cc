@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
   Backend backend;
   backend.kernels = &SelectKernels(DescribeCpu());
   backend.workers = backend.step_workers = pool.workers();
-  const Limits limits{.context = static_cast<uint32_t>(n + 64), .batch = 64, .kv = Type::kF16};
+  const Limits limits{.context = static_cast<uint32_t>(n + 64), .batch = 64, .k = Type::kF16, .v = Type::kF16};
   const size_t vocab = model->config.vocab_size;
   const Result<SessionPlan> plan = Session::Plan(model->config, limits, backend);
   Need(plan.error());
