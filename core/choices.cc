@@ -156,6 +156,13 @@ Error Choices::Score(Session& session, std::span<float> log_p, size_t first_chec
             {},
             first_checkpoint + 1};
   }
+  if (deepest_ > session.recall_reach()) {
+    return {Status::kBadArgument,
+            "the choices are too long for the window's batch: Limits::batch must be at least this",
+            {},
+            {},
+            deepest_};
+  }
   const size_t first_tokens = nodes_[0].children;
   session.Scores({tokens_ + 1, first_tokens}, log_p.data());
   for (size_t i = 0; i < first_tokens; ++i) scores_[1 + i] = static_cast<double>(log_p[i]);

@@ -41,7 +41,8 @@ class Choices {
 
   /// log_p[i] = natural logarithm of p(choice i | what `session` was fed); [size()]. The same bits for any number of
   /// checkpoints. Uses the session's checkpoints from `first_checkpoint` on. kBadArgument when nothing was fed or there
-  /// are too few checkpoints; kFull when the longest choice without its last token does not fit in the context;
+  /// are too few checkpoints, or the session has a window and the longest choice without its last token is longer than
+  /// Session::recall_reach; kFull when the longest choice without its last token does not fit in the context;
   /// kBadFile when the model's logits are not numbers. Also after an error the session is as it was; log_p is then
   /// undefined.
   Error Score(Session& session, std::span<float> log_p, size_t first_checkpoint = 0);

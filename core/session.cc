@@ -62,7 +62,22 @@ size_t RowBytes(const Config& c, Type type) {
 }
 size_t TokenBytes(const Config& c, Type type) { return c.head_count_kv * RowBytes(c, type); }
 
+// Behind a token's window lie the rows of the tokens that are fed together with it.
+Ring RingOf(const Limits& limits) {
+  if (limits.window == 0) return {0, limits.context};
+  return {limits.sinks, size_t{limits.window} - 1 + limits.batch};
+}
+
 Error CheckCache(const Limits& limits) {
+  const uint64_t rows = uint64_t{limits.window} + limits.sinks + limits.batch;
+  if (limits.window == 0 && (limits.context == 0 || limits.context > INT32_MAX)) {
+    return {
+        Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
+  }
+  if (limits.window != 0 && rows > INT32_MAX) {
+    return {
+        Status::kBadArgument, "a window with its sinks and a batch must be at most 2147483647 tokens", {}, {}, rows};
+  }
   for (const Type type : {limits.k, limits.v}) {
     if (type != Type::kF16 && type != Type::kF32) {
       return {Status::kUnsupported,
@@ -86,10 +101,6 @@ Error Check(const Config& config, const Limits& limits, const Backend& backend) 
   }
   if (backend.workers.count == 0 || backend.step_workers.count == 0)
     return {Status::kBadArgument, "there must be at least 1 worker"};
-  if (limits.context == 0 || limits.context > INT32_MAX) {
-    return {
-        Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
-  }
   if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
   return CheckCache(limits);
 }
@@ -109,13 +120,22 @@ void OpenGates(const DeltaNetWeights& w, size_t heads, float* beta, float* decay
   }
 }
 
+// The position that lies `distance` before this one on every axis.
+Position Before(const Position& position, int64_t distance) {
+  const auto before = [distance](int64_t x) {
+    return static_cast<int64_t>(static_cast<uint64_t>(x) - static_cast<uint64_t>(distance));
+  };
+  return {before(position.t), before(position.h), before(position.w)};
+}
+
 }  // namespace
 
 SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend& backend, Arena& arena,
                             Session* session) {
   Session unused;
   Session& s = session != nullptr ? *session : unused;
-  const size_t batch = std::min<size_t>(limits.batch, limits.context);
+  s.ring_ = RingOf(limits);
+  const size_t batch = std::min<size_t>(limits.batch, s.rows());
   SessionPlan plan;
   size_t mark = arena.used();
   const auto section = [&] {
@@ -133,8 +153,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.conv_ = arena.Take<float>(c.conv_channels(), c.conv_kernel - 1, c.recurrent_count());
   plan.state = section();
   s.state_bytes_ = plan.state;
-  s.cache_ =
-      arena.Take<std::byte>(TokenBytes(c, limits.k) + TokenBytes(c, limits.v), limits.context, c.attention_count());
+  s.cache_ = arena.Take<std::byte>(TokenBytes(c, limits.k) + TokenBytes(c, limits.v), s.rows(), c.attention_count());
   plan.cache = section();
   s.checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
   plan.checkpoints = section();
@@ -148,6 +167,8 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   s.mixer_ = arena.Take<float>(
       batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
   s.cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
+  s.sink_cos_sin_ = arena.Take<float>(s.ring_.sinks == 0 ? 0 : batch, c.rope.dimension_count);
+  s.sink_q_ = arena.Take<float>(s.ring_.sinks == 0 ? 0 : batch, c.attention_dim());
   s.frequencies_ = arena.Take<uint64_t>(c.rope.dimension_count / 2);
   s.codes_ = arena.Take<int8_t>(batch, widest);
   s.scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
@@ -176,7 +197,7 @@ Error Session::Bind(const Model& model, const Limits& limits, const Backend& bac
   }
   model_ = &model;
   limits_ = limits;
-  limits_.batch = static_cast<uint32_t>(std::min<size_t>(limits.batch, limits.context));
+  limits_.batch = static_cast<uint32_t>(std::min<size_t>(limits.batch, rows()));
   backend_ = backend;
   rope_scale_ = RopeFrequencies(model.config.rope, frequencies_);
   Reset();
@@ -195,17 +216,20 @@ void Session::Recall(size_t i) {
   logits_valid_ = false;
 }
 
-std::span<std::byte> Session::Piece(size_t i, size_t rows) const {
+// From the checkpoint on, a window reaches one row less than itself back; all rows behind have been written since.
+size_t Session::recall_reach() const { return limits_.window == 0 ? SIZE_MAX : ring_.rows - (limits_.window - 1); }
+
+std::span<std::byte> Session::Piece(size_t i, size_t count) const {
   if (i == 0) return {reinterpret_cast<std::byte*>(state_), state_bytes_};
   const size_t k_bytes = TokenBytes(model_->config, limits_.k);
   const size_t v_bytes = TokenBytes(model_->config, limits_.v);
-  std::byte* layer = cache_ + (i - 1) / 2 * limits_.context * (k_bytes + v_bytes);
-  if (i % 2 == 1) return {layer, rows * k_bytes};
-  return {layer + limits_.context * k_bytes, rows * v_bytes};
+  std::byte* layer = cache_ + (i - 1) / 2 * rows() * (k_bytes + v_bytes);
+  if (i % 2 == 1) return {layer, count * k_bytes};
+  return {layer + rows() * k_bytes, count * v_bytes};
 }
 
 Error Session::Full() const {
-  return {Status::kFull, "the context is full; it holds this many tokens", {}, {}, limits_.context};
+  return {Status::kFull, "the context is full; it holds this many tokens", {}, {}, most()};
 }
 
 Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std::span<const Position> positions) {
@@ -307,23 +331,36 @@ void Session::Chain(Token token, const Position* position) {
   }
 }
 
+// Rows of token_embd, angles of positions, the chain.
+void Session::Embed(std::span<const Token> tokens, const Position* positions) {
+  const Config& c = model_->config;
+  const size_t width = c.embedding_length;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    model_->weights.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
+    const int64_t next = state_->next_position;
+    const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
+    const size_t angles = t * c.rope.dimension_count;
+    RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + angles);
+    const int64_t last = std::max({position.t, position.h, position.w});
+    state_->next_position = std::max(next, last + 1);
+    if (ring_.sinks != 0) {
+      if (length() + t < ring_.sinks + limits_.window) state_->full_position = state_->next_position;
+      const int64_t beyond = std::max<int64_t>(0, last + 1 - state_->full_position);
+      RopeAngles(c.rope, frequencies_, rope_scale_, Before(position, beyond), sink_cos_sin_ + angles);
+    }
+    Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
+  }
+  std::memset(mixed_, 0, tokens.size() * width * sizeof(float));
+  Mark(Part::kEmbedding);
+}
+
 void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits) {
   const Config& c = model_->config;
   const Weights& w = model_->weights;
   const size_t n = tokens.size();
   const size_t width = c.embedding_length;
   logits_valid_ = false;
-  for (size_t t = 0; t < n; ++t) {
-    w.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
-    const int64_t next = state_->next_position;
-    const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
-    RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + t * c.rope.dimension_count);
-    const int64_t last = std::max({position.t, position.h, position.w});
-    state_->next_position = std::max(state_->next_position, last + 1);
-    Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
-  }
-  std::memset(mixed_, 0, n * width * sizeof(float));
-  Mark(Part::kEmbedding);
+  Embed(tokens, positions);
   size_t recurrent = 0;
   size_t attention = 0;
   for (size_t i = 0; i < c.block_count; ++i) {
@@ -572,6 +609,11 @@ void Session::PlaceToken(const AttentionWeights& w, const AttentionWork& work, s
     float* head = h < queries ? work.q + (t * queries + h) * 2 * d : work.k + (t * keys + h - queries) * d;
     const float* norm = h < queries ? w.attn_q_norm : w.attn_k_norm;
     backend_.kernels->rms_norm(head, norm, d, c.layer_norm_rms_epsilon, head);
+    if (ring_.sinks != 0 && h < queries) {
+      float* sink_q = sink_q_ + (t * queries + h) * d;
+      std::memcpy(sink_q, head, d * sizeof(float));
+      ApplyRope(c.rope, sink_cos_sin_ + t * c.rope.dimension_count, sink_q);
+    }
     ApplyRope(c.rope, cos_sin, head);
   }
   const size_t slot = ring_.Slot(length() + t);
@@ -596,10 +638,14 @@ void Session::AttendHead(const AttentionWork& work, size_t h, size_t first, size
                            .tokens = tokens,
                            .group = group,
                            .rows = length() + first + 1,
+                           .window = limits_.window == 0 ? SIZE_MAX : limits_.window,
                            .ring = ring_,
                            .q = work.q + (first * queries + h * group) * 2 * d,
                            .q_stride = 2 * d,
                            .q_token_stride = queries * 2 * d,
+                           .sink_q = ring_.sinks == 0 ? nullptr : sink_q_ + (first * queries + h * group) * d,
+                           .sink_q_stride = d,
+                           .sink_q_token_stride = queries * d,
                            .k = rows(limits_.k, work.k_cache),
                            .v = rows(limits_.v, work.v_cache),
                            .out = work.out + (first * queries + h * group) * d,

@@ -22,7 +22,7 @@ namespace thimble {
 /// The bytes that a session takes from its arena, by section.
 struct SessionPlan {
   size_t state = 0;        // DeltaNet states, conv tails, last hidden, positions: the same for any context
-  size_t cache = 0;        // keys and values of `context` tokens
+  size_t cache = 0;        // keys and values of `context` tokens, or of a window
   size_t checkpoints = 0;  // copies of `state`
   size_t work = 0;         // activations of a batch, scratch of every worker
   size_t total() const { return state + cache + checkpoints + work; }
@@ -48,9 +48,9 @@ class Session {
   void Reset();
 
   /// Runs `tokens` (each in [0, vocab_size)) through the model. kFull, before anything is lost, when they do not fit in
-  /// the context; kBadArgument for an id outside the vocabulary. `logits`: empty, or [tokens.size()][vocab_size] floats
-  /// that receive the logits behind every token. `positions`: empty for text (each token follows the one before), or
-  /// one per token.
+  /// the context, which cannot happen with a window; kBadArgument for an id outside the vocabulary. `logits`: empty, or
+  /// [tokens.size()][vocab_size] floats that receive the logits behind every token. `positions`: empty for text (each
+  /// token follows the one before), or one per token.
   Error Feed(std::span<const Token> tokens, std::span<float> logits = {}, std::span<const Position> positions = {});
 
   /// The logits behind the last token, [vocab_size]; computed at the first call. The caller may change them until the
@@ -74,8 +74,11 @@ class Session {
 
   /// Keeps the present state as checkpoint `i` < limits.checkpoints, and goes back to it, bit for bit. A checkpoint is
   /// good until the session is fed from an earlier point than the one it holds, or becomes another by Restore or Fork.
+  /// With a window, it is good for as long as no more than recall_reach() tokens were fed since: then rows that it
+  /// needs are written over.
   void Keep(size_t i);
   void Recall(size_t i);
+  size_t recall_reach() const;
 
   /// A hash of the tokens fed so far, in order: what NextChain makes of each in turn, from 0 on. The same tokens at
   /// positions that are not a text's give another one.
@@ -107,7 +110,7 @@ class Session {
   }
 
   size_t length() const { return static_cast<size_t>(state_->length); }  // tokens fed
-  size_t room() const { return limits_.context - length(); }             // tokens that still fit
+  size_t room() const { return most() - length(); }                      // tokens that still fit
   const Config& config() const { return model_->config; }
   const Limits& limits() const { return limits_; }
 
@@ -116,6 +119,7 @@ class Session {
     uint64_t length;        // tokens in the cache
     int64_t next_position;  // of the next text token
     uint64_t chain;         // of the tokens, see chain()
+    int64_t full_position;  // next_position when the last token had come before any was out of sight
   };
 
   // Everything that Bind places: the same function measures and binds.
@@ -166,13 +170,17 @@ class Session {
   };
 
   // What an image consists of: the state, then of every attention layer the keys and the values of the cache's first
-  // `rows` rows.
+  // `count` rows.
   size_t piece_count() const { return 1 + 2 * model_->config.attention_count(); }
-  std::span<std::byte> Piece(size_t i, size_t rows) const;
-  size_t RowsAt(uint64_t length) const { return static_cast<size_t>(length); }  // of the cache in use, after `length`
+  std::span<std::byte> Piece(size_t i, size_t count) const;
+  // Rows of the cache; of these in use after `length` tokens; tokens that can be fed at all.
+  size_t rows() const { return ring_.sinks + ring_.rows; }
+  size_t RowsAt(uint64_t length) const { return length < rows() ? static_cast<size_t>(length) : rows(); }
+  size_t most() const { return limits_.window == 0 ? limits_.context : SIZE_MAX; }
 
   Error Full() const;
   void Chain(Token token, const Position* position);
+  void Embed(std::span<const Token> tokens, const Position* positions);
   void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
   void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n);
   void ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group);
@@ -203,7 +211,7 @@ class Session {
   float* delta_scales_ = nullptr;     // [recurrent layers][Hv][dv]
   float* conv_ = nullptr;             // [recurrent layers][conv_kernel - 1][conv_channels]
   std::byte* cache_ = nullptr;        // of each attention layer, in limits.k and limits.v:
-                                      // [2: k, v][context][head_count_kv][key_length]
+                                      // [2: k, v][rows()][head_count_kv][key_length]
   size_t state_bytes_ = 0;            // from state_ to cache_
   std::byte* checkpoints_ = nullptr;  // [checkpoints][state_bytes_]
 
@@ -214,6 +222,8 @@ class Session {
   float* mixed_ = nullptr;           // [batch][embedding_length], its output, not yet added to the residual
   float* mixer_ = nullptr;           // the activations inside one layer: each Run function divides it
   float* cos_sin_ = nullptr;         // [batch][dimension_count / 2][2]
+  float* sink_cos_sin_ = nullptr;    // like cos_sin_, of the queries that meet sinks
+  float* sink_q_ = nullptr;          // [batch][head_count][key_length], these
   uint64_t* frequencies_ = nullptr;  // [dimension_count / 2]
   int8_t* codes_ = nullptr;          // of Activations, [batch][widest input]
   float* scales_ = nullptr;          // [batch][widest input / kBlock]

@@ -31,6 +31,9 @@ SnapshotHeader Session::Describe() const {
   header.k_type = static_cast<uint32_t>(limits_.k);
   header.v_type = static_cast<uint32_t>(limits_.v);
   header.state_form = static_cast<uint32_t>(limits_.state);
+  header.window = limits_.window;
+  header.sinks = static_cast<uint32_t>(ring_.sinks);
+  header.ring_rows = limits_.window == 0 ? 0 : ring_.rows;
   header.state_bytes = state_bytes_;
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();
   header.length = state_->length;
@@ -80,9 +83,8 @@ Error Session::Fits(const SnapshotHeader& image) const {
             {},
             theirs};
   }
-  if (image.length > limits_.context) {
-    return {
-        Status::kFull, "the snapshot has more tokens than the context, which holds this many", {}, {}, limits_.context};
+  if (image.length > most()) {
+    return {Status::kFull, "the snapshot has more tokens than the context, which holds this many", {}, {}, most()};
   }
   return {};
 }
@@ -100,6 +102,7 @@ Error Session::Restore(std::span<const std::byte> image) {
     return Broken();
   if (image.size() != sizeof header + header.state_bytes + header.rows * header.token_bytes) return Broken();
   if (state.next_position < 0 || state.next_position > kLastPosition) return Broken();
+  if (state.full_position < 0 || state.full_position > state.next_position) return Broken();
   for (size_t i = 0; i < piece_count(); ++i) {
     const std::span<std::byte> piece = Piece(i, static_cast<size_t>(header.rows));
     std::memcpy(piece.data(), from, piece.size());

@@ -21,7 +21,7 @@ struct SnapshotHeader {
   uint32_t v_type = 0;       // and of its values
   uint32_t state_form = 0;   // StateForm of the DeltaNet states
   uint32_t window = 0;       // Limits::window
-  uint32_t sinks = 0;        // Limits::sinks
+  uint32_t sinks = 0;        // Limits::sinks; 0 without a window
   uint64_t ring_rows = 0;    // rows of the cache behind the sinks, which are used again and again; 0: no window
   uint64_t state_bytes = 0;  // of everything but the cache
   uint64_t token_bytes = 0;  // of one token in the cache, all layers

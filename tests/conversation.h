@@ -11,7 +11,7 @@
 
 #include "core/sampler.h"
 #include "io/snapshot.h"
-#include "tests/load_model.h"
+#include "tests/all_logits.h"
 
 namespace thimble {
 
@@ -37,6 +37,7 @@ inline const std::vector<Kind>& Kinds() {
       {"f16", {.context = 300, .batch = 39, .k = Type::kF16, .v = Type::kF16}},
       {"f32", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF32}},
       {"f32 keys, f16 values", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF16}},
+      {"a window of 50, in a ring", {.batch = 39, .window = 50, .sinks = 3}},
       {"f16, states in 16 bits", {.context = 300, .batch = 39, .state = StateForm::kI16}},
   };
   return kinds;
@@ -59,14 +60,7 @@ class Conversation {
   size_t vocab() const { return model_.config().vocab_size; }
   Conversed whole() { return {ModelFingerprint(model_.file(), model_.parts()), &*session_, &sampler_}; }
 
-  std::vector<Token> Tokens(size_t n, uint32_t seed) const {
-    std::vector<Token> tokens(n);
-    for (Token& token : tokens) {
-      seed = seed * 1664525u + 1013904223u;
-      token = static_cast<Token>((seed >> 8) % vocab());
-    }
-    return tokens;
-  }
+  std::vector<Token> Tokens(size_t n, uint32_t seed) const { return thimble::Tokens(n, vocab(), seed); }
 
   /// A prompt of `n` tokens and some that are drawn.
   void Begin(size_t n, uint32_t seed = 1) {
@@ -117,9 +111,5 @@ class Conversation {
   Sampler sampler_;
   HeapBlock memory_;
 };
-
-inline bool SameBits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
 
 }  // namespace thimble
