@@ -84,6 +84,7 @@ struct Limits {
   Type v = Type::kF16;      // and of the values: no more bits than the keys
   StateForm state = StateForm::kF32;
   uint32_t checkpoints = 0;  // states that Session::Keep can hold (choices of several tokens want 1 or more)
+  uint32_t rewind = 0;       // tokens that Session::Rewind can take back; each costs a copy of the state
   // With a window a session goes on for ever, and `context` is not read.
   uint32_t window = 0;  // tokens that a token attends to, itself and those before it; 0: all
   uint32_t sinks = 4;   // and of the first ones, with a window

@@ -48,9 +48,6 @@ size_t ScratchBytes(const Config& c, const Limits& limits) {
   return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
 }
 
-// Rows of a value head's state that steps go through at a time, so that they stay in the nearest cache.
-constexpr size_t kDeltaRows = 32;
-
 size_t WorkerCount(const Backend& backend) {
   return std::max<size_t>(backend.workers.count, backend.step_workers.count);
 }
@@ -62,14 +59,14 @@ size_t RowBytes(const Config& c, Type type) {
 }
 size_t TokenBytes(const Config& c, Type type) { return c.head_count_kv * RowBytes(c, type); }
 
-// Behind a token's window lie the rows of the tokens that are fed together with it.
+// Behind a token's window lie the rows of the tokens that are fed together with it, or that were taken back.
 Ring RingOf(const Limits& limits) {
   if (limits.window == 0) return {0, limits.context};
-  return {limits.sinks, size_t{limits.window} - 1 + limits.batch};
+  return {limits.sinks, size_t{limits.window} - 1 + std::max(limits.batch, limits.rewind)};
 }
 
 Error CheckCache(const Limits& limits) {
-  const uint64_t rows = uint64_t{limits.window} + limits.sinks + limits.batch;
+  const uint64_t rows = uint64_t{limits.window} + limits.sinks + std::max(limits.batch, limits.rewind);
   if (limits.window == 0 && (limits.context == 0 || limits.context > INT32_MAX)) {
     return {
         Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
@@ -112,16 +109,8 @@ size_t AttentionTokens(size_t tokens, size_t heads, const Workers& workers) {
   return std::clamp<size_t>(share, 1, kAttentionTokens);
 }
 
-// What ssm_beta and ssm_alpha gave for one token, [heads] each, to beta and the logarithm of the decay.
-void OpenGates(const DeltaNetWeights& w, size_t heads, float* beta, float* decay) {
-  for (size_t h = 0; h < heads; ++h) {
-    beta[h] = Sigmoid(beta[h]);
-    decay[h] = w.ssm_a[h] * Softplus(decay[h] + w.ssm_dt[h]);
-  }
-}
-
 // The position that lies `distance` before this one on every axis.
-Position Before(const Position& position, int64_t distance) {
+Position Nearer(const Position& position, int64_t distance) {
   const auto before = [distance](int64_t x) {
     return static_cast<int64_t>(static_cast<uint64_t>(x) - static_cast<uint64_t>(distance));
   };
@@ -157,6 +146,8 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   plan.cache = section();
   s.checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
   plan.checkpoints = section();
+  s.history_ = arena.Take<std::byte>(limits.rewind, plan.state);
+  plan.history = section();
 
   const size_t widest = WidestInput(c);
   s.scratch_bytes_ = (ScratchBytes(c, limits) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
@@ -206,6 +197,7 @@ Error Session::Bind(const Model& model, const Limits& limits, const Backend& bac
 
 void Session::Reset() {
   std::memset(static_cast<void*>(state_), 0, state_bytes_);
+  oldest_ = 0;
   logits_valid_ = false;
 }
 
@@ -213,7 +205,19 @@ void Session::Keep(size_t i) { std::memcpy(checkpoints_ + i * state_bytes_, stat
 
 void Session::Recall(size_t i) {
   std::memcpy(static_cast<void*>(state_), checkpoints_ + i * state_bytes_, state_bytes_);
+  oldest_ = state_->length;
   logits_valid_ = false;
+}
+
+Error Session::Rewind(size_t n) {
+  if (n > rewindable()) {
+    return {Status::kBadArgument, "so many tokens cannot be taken back; this many can", {}, {}, rewindable()};
+  }
+  if (n == 0) return {};
+  const std::byte* before = history_ + (length() - n) % limits_.rewind * state_bytes_;
+  std::memcpy(static_cast<void*>(state_), before, state_bytes_);
+  logits_valid_ = false;
+  return {};
 }
 
 // From the checkpoint on, a window reaches one row less than itself back; all rows behind have been written since.
@@ -250,12 +254,21 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
   if (!positions.empty() && positions.size() != tokens.size()) {
     return {Status::kBadArgument, "there must be one position for each token", {}, {}, positions.size()};
   }
+  FeedAll(tokens, positions.empty() ? nullptr : positions.data(), logits.empty() ? nullptr : logits.data());
+  return {};
+}
+
+// Feed, when nothing can go wrong any more.
+void Session::FeedAll(std::span<const Token> tokens, const Position* positions, float* logits) {
+  const size_t end = length() + tokens.size();
+  const size_t together = tokens.size() - std::min<size_t>(limits_.rewind, tokens.size());
+  oldest_ = std::max<uint64_t>(oldest_, end - std::min<size_t>(limits_.rewind, end));
   for (size_t begin = 0; begin < tokens.size(); begin += limits_.batch) {
     const size_t n = std::min<size_t>(limits_.batch, tokens.size() - begin);
-    RunBatch(tokens.subspan(begin, n), positions.empty() ? nullptr : positions.data() + begin,
-             logits.empty() ? nullptr : logits.data() + begin * vocab);
+    RunBatch(tokens.subspan(begin, n), positions == nullptr ? nullptr : positions + begin,
+             logits == nullptr ? nullptr : logits + begin * model_->config.vocab_size,
+             begin + n - std::clamp(together, begin, begin + n));
   }
-  return {};
 }
 
 std::span<float> Session::Logits() {
@@ -317,7 +330,7 @@ Result<Token> Session::Next(Sampler& sampler) {
   const Result<Token> token = Choose(sampler);
   if (!token) return token;
   sampler.Accept(*token);
-  RunBatch({&*token, 1}, nullptr, nullptr);
+  FeedAll({&*token, 1}, nullptr, nullptr);
   return token;
 }
 
@@ -332,10 +345,15 @@ void Session::Chain(Token token, const Position* position) {
 }
 
 // Rows of token_embd, angles of positions, the chain.
-void Session::Embed(std::span<const Token> tokens, const Position* positions) {
+void Session::Embed(std::span<const Token> tokens, const Position* positions, size_t stepped) {
   const Config& c = model_->config;
   const size_t width = c.embedding_length;
   for (size_t t = 0; t < tokens.size(); ++t) {
+    if (t >= tokens.size() - stepped) {
+      State* before = In(Before(t), state_);
+      *before = *state_;
+      before->length += t;
+    }
     model_->weights.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
     const int64_t next = state_->next_position;
     const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
@@ -346,7 +364,7 @@ void Session::Embed(std::span<const Token> tokens, const Position* positions) {
     if (ring_.sinks != 0) {
       if (length() + t < ring_.sinks + limits_.window) state_->full_position = state_->next_position;
       const int64_t beyond = std::max<int64_t>(0, last + 1 - state_->full_position);
-      RopeAngles(c.rope, frequencies_, rope_scale_, Before(position, beyond), sink_cos_sin_ + angles);
+      RopeAngles(c.rope, frequencies_, rope_scale_, Nearer(position, beyond), sink_cos_sin_ + angles);
     }
     Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
   }
@@ -354,31 +372,37 @@ void Session::Embed(std::span<const Token> tokens, const Position* positions) {
   Mark(Part::kEmbedding);
 }
 
-void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits) {
+// The last `stepped` tokens can be taken back.
+void Session::RunBatch(std::span<const Token> tokens, const Position* positions, float* logits, size_t stepped) {
   const Config& c = model_->config;
   const Weights& w = model_->weights;
   const size_t n = tokens.size();
   const size_t width = c.embedding_length;
   logits_valid_ = false;
-  Embed(tokens, positions);
+  if (stepped == n) std::memcpy(In(Before(0), hidden_), hidden_, width * sizeof(float));
+  Embed(tokens, positions, stepped);
+  // Behind the last mixer nobody asks for any tokens but the last, and those before one that can be taken back, unless
+  // for their logits.
+  const size_t last = logits == nullptr ? n - std::min(n, stepped + 1) : 0;
   size_t recurrent = 0;
   size_t attention = 0;
   for (size_t i = 0; i < c.block_count; ++i) {
     const LayerWeights& layer = w.layers[i];
     if (c.IsRecurrent(i)) {
-      RunDeltaNet(layer, recurrent++, n);
+      RunDeltaNet(layer, recurrent++, n, stepped);
     } else {
       RunAttention(layer, attention++, n);
     }
-    // Behind the last mixer nobody asks for any token but the last, unless for its logits.
-    const size_t first = i + 1 == c.block_count && logits == nullptr ? n - 1 : 0;
+    const size_t first = i + 1 == c.block_count ? last : 0;
     RunFeedForward(layer, first, n - first);
   }
+  const Activations x = Rounded(normed_, n - last, width);
+  Normalise(w.output_norm, last, x);
+  for (size_t t = std::max<size_t>(1, n - stepped); t < n; ++t) {
+    std::memcpy(In(Before(t), hidden_), normed_ + (t - 1 - last) * width, width * sizeof(float));
+  }
+  std::memcpy(hidden_, normed_ + (n - last - 1) * width, width * sizeof(float));
   state_->length += n;
-  const size_t first = logits == nullptr ? n - 1 : 0;
-  const Activations x = Rounded(normed_, n - first, width);
-  Normalise(w.output_norm, first, x);
-  std::memcpy(hidden_, normed_ + (n - first - 1) * width, width * sizeof(float));
   const Product head[] = {{&w.output, logits}};
   if (logits != nullptr) Multiply(x, head);
   Mark(Part::kHead);
@@ -450,118 +474,6 @@ void Session::RunFeedForward(const LayerWeights& layer, size_t first, size_t n) 
   });
   Multiply(hidden, out);
   Mark(Part::kFeedForward);
-}
-
-void Session::RunDeltaNet(const LayerWeights& layer, size_t index, size_t n) {
-  const Config& c = model_->config;
-  const Kernels& kernels = *backend_.kernels;
-  const DeltaNetWeights& w = layer.deltanet;
-  const size_t inner = c.inner_size;
-  const size_t hv = c.time_step_rank;
-  DeltaNetWork work;
-  work.tokens = n;
-  work.qkv = mixer_;                          // [n][channels]
-  work.z = work.qkv + n * c.conv_channels();  // [n][inner]
-  work.out = work.z + n * inner;              // [n][inner]
-  work.beta = work.out + n * inner;           // [n][hv]
-  work.decay = work.beta + n * hv;            // [n][hv], first alpha, then the logarithm of the decay
-  work.tail = conv_ + index * (c.conv_kernel - 1) * c.conv_channels();
-  const bool floats = limits_.state == StateForm::kF32;
-  const size_t rows = index * inner;  // of the layers before
-  work.state = floats ? delta_ + rows * c.state_size : nullptr;
-  work.codes = floats ? nullptr : delta_codes_ + rows * c.state_size;
-  work.scales = floats ? nullptr : delta_scales_ + rows;
-  const Product in[] = {
-      {&w.attn_qkv, work.qkv}, {&w.attn_gate, work.z}, {&w.ssm_beta, work.beta}, {&w.ssm_alpha, work.decay}};
-  const Activations x = Rounded(normed_, n, c.embedding_length);
-  Normalise(layer.attn_norm, 0, x);
-  Multiply(x, in);
-  Mark(Part::kDeltaNetProjections);
-
-  for (size_t t = 0; t < n; ++t) OpenGates(w, hv, work.beta + t * hv, work.decay + t * hv);
-  ParallelFor(WorkersFor(n), c.group_count, [&](size_t group, size_t) { ConvolveGroup(w, work, group); });
-  const size_t dv = c.value_size();
-  const size_t together = n < kDeltaChunkMin ? kDeltaRows : dv;
-  ParallelFor(WorkersFor(n), hv, [&](size_t h, size_t worker) {
-    for (size_t begin = 0; begin < dv; begin += together) {
-      RunDeltaRows(work, h, begin, std::min<size_t>(together, dv - begin), Scratch(worker));
-    }
-  });
-
-  const Product out[] = {{&w.ssm_out, mixed_}};
-  const Activations gated = Rounded(work.z, n, inner);
-  ParallelFor(WorkersFor(n), n, [&](size_t t, size_t) {
-    for (size_t i = t * inner; i < (t + 1) * inner; i += dv) {
-      kernels.rms_norm(work.out + i, w.ssm_norm, dv, c.layer_norm_rms_epsilon, work.out + i);
-      kernels.swiglu(work.z + i, work.out + i, dv);
-    }
-    Round(gated, t);
-  });
-  Mark(Part::kDeltaNet);
-  Multiply(gated, out);
-  Mark(Part::kDeltaNetProjections);
-}
-
-// One key head and the value heads that read it: convolution, and the lengths of queries and keys.
-void Session::ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group) {
-  const Config& c = model_->config;
-  const Kernels& kernels = *backend_.kernels;
-  const size_t channels = c.conv_channels();
-  const size_t dk = c.state_size;
-  const size_t dv = c.value_size();
-  const size_t hk = c.group_count;
-  const auto convolve = [&](size_t begin, size_t count) {
-    kernels.conv_silu(work.qkv, work.tokens, channels, begin, begin + count, w.ssm_conv1d, c.conv_kernel, work.tail);
-  };
-  convolve(group * dk, dk);
-  convolve((hk + group) * dk, dk);
-  for (size_t h = group; h < c.time_step_rank; h += hk) convolve(2 * hk * dk + h * dv, dv);
-  for (size_t t = 0; t < work.tokens; ++t) {
-    float* heads = work.qkv + t * channels;
-    kernels.l2_norm(heads + group * dk, dk, 1.0f / std::sqrt(static_cast<float>(dk)));
-    kernels.l2_norm(heads + (hk + group) * dk, dk, 1.0f);
-  }
-}
-
-// The delta rule of value head `h`, for `rows` rows of its state from `begin` on: rows do not know each other.
-void Session::RunDeltaRows(const DeltaNetWork& work, size_t h, size_t begin, size_t rows, std::byte* scratch) {
-  const Config& c = model_->config;
-  const Kernels& kernels = *backend_.kernels;
-  const size_t dk = c.state_size;
-  const size_t hk = c.group_count;
-  const size_t group = h % hk;
-  const size_t first = h * c.value_size() + begin;
-  auto* chunk = reinterpret_cast<float*>(scratch);
-  DeltaHead head{.tokens = 0,
-                 .key_size = dk,
-                 .value_size = rows,
-                 .q = work.qkv + group * dk,
-                 .k = work.qkv + (hk + group) * dk,
-                 .v = work.qkv + 2 * hk * dk + first,
-                 .stride = c.conv_channels(),
-                 .log_decay = work.decay + h,
-                 .beta = work.beta + h,
-                 .gate_stride = c.time_step_rank,
-                 .state = work.codes == nullptr ? work.state + first * dk : chunk,
-                 .out = work.out + first,
-                 .out_stride = c.inner_size};
-  StateRows kept{};
-  if (work.codes != nullptr) {
-    kept = {rows, dk, work.codes + first * dk, work.scales + first};
-    kernels.widen_state(kept, head.state);
-    chunk += rows * dk;
-  }
-  for (size_t left = work.tokens; left > 0; left -= head.tokens) {
-    if (left < kDeltaChunkMin) {
-      head.tokens = left;
-      kernels.delta_step(head);
-    } else {
-      head.tokens = std::min<size_t>(left, kDeltaChunk);
-      kernels.delta_chunk(head, chunk);
-    }
-    head.Advance(head.tokens);
-  }
-  if (work.codes != nullptr) kernels.round_state(head.state, kept);
 }
 
 void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {

@@ -24,8 +24,9 @@ struct SessionPlan {
   size_t state = 0;        // DeltaNet states, conv tails, last hidden, positions: the same for any context
   size_t cache = 0;        // keys and values of `context` tokens, or of a window
   size_t checkpoints = 0;  // copies of `state`
+  size_t history = 0;      // copies of `state`, for tokens to be taken back
   size_t work = 0;         // activations of a batch, scratch of every worker
-  size_t total() const { return state + cache + checkpoints + work; }
+  size_t total() const { return state + cache + checkpoints + history + work; }
 };
 
 class Sampler;
@@ -79,6 +80,15 @@ class Session {
   void Keep(size_t i);
   void Recall(size_t i);
   size_t recall_reach() const;
+
+  /// Takes back the last `n` tokens: the session is, bit for bit, what it was before the first of them was fed. For
+  /// that the last limits.rewind tokens of a Feed go through the delta rule one by one, as if they had been fed so.
+  /// kBadArgument with the number that can be taken back, and nothing has changed.
+  Error Rewind(size_t n);
+
+  /// Tokens that Rewind can take back now: those fed since Reset, Recall, Restore or Fork, at most limits.rewind, less
+  /// those taken back already.
+  size_t rewindable() const { return length() - static_cast<size_t>(oldest_); }
 
   /// A hash of the tokens fed so far, in order: what NextChain makes of each in turn, from 0 on. The same tokens at
   /// positions that are not a text's give another one.
@@ -147,11 +157,12 @@ class Session {
   // The activations of one DeltaNet layer, and its part of the state.
   struct DeltaNetWork {
     size_t tokens;
-    float* qkv;    // [tokens][conv_channels]
-    float* z;      // [tokens][inner_size]
-    float* out;    // [tokens][inner_size]
-    float* beta;   // [tokens][Hv]
-    float* decay;  // [tokens][Hv], the logarithm
+    size_t stepped;  // of these, the last ones, which can be taken back
+    float* qkv;      // [tokens][conv_channels]
+    float* z;        // [tokens][inner_size]
+    float* out;      // [tokens][inner_size]
+    float* beta;     // [tokens][Hv]
+    float* decay;    // [tokens][Hv], the logarithm
     float* tail;
     float* state;    // of this layer, [Hv][dv][dk]; or
     int16_t* codes;  // [Hv][dv][dk], null when there are floats
@@ -180,11 +191,23 @@ class Session {
 
   Error Full() const;
   void Chain(Token token, const Position* position);
-  void Embed(std::span<const Token> tokens, const Position* positions);
-  void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits);
-  void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n);
+  // The state block as it was, or is being kept, before token `t` of the batch; what lies in it where `piece` does in
+  // the present one.
+  std::byte* Before(size_t t) const { return history_ + (length() + t) % limits_.rewind * state_bytes_; }
+  template <class T>
+  T* In(std::byte* block, const T* piece) const {
+    return reinterpret_cast<T*>(
+        block + (reinterpret_cast<const std::byte*>(piece) - reinterpret_cast<const std::byte*>(state_)));
+  }
+
+  void FeedAll(std::span<const Token> tokens, const Position* positions, float* logits);
+  void Embed(std::span<const Token> tokens, const Position* positions, size_t stepped);
+  void RunBatch(std::span<const Token> tokens, const Position* positions, float* logits, size_t stepped);
+  void RunDeltaNet(const LayerWeights& layer, size_t index, size_t n, size_t stepped);
   void ConvolveGroup(const DeltaNetWeights& w, const DeltaNetWork& work, size_t group);
   void RunDeltaRows(const DeltaNetWork& work, size_t head, size_t begin, size_t rows, std::byte* scratch);
+  void RunDeltaTokens(DeltaHead* head, const StateRows& kept, float* scratch);
+  void KeepTails(const DeltaNetWork& work, size_t begin, size_t end);
   void RunAttention(const LayerWeights& layer, size_t index, size_t n);
   void PlaceToken(const AttentionWeights& w, const AttentionWork& work, size_t t);
   void AttendHead(const AttentionWork& work, size_t h, size_t first, size_t tokens, std::byte* scratch);
@@ -214,6 +237,8 @@ class Session {
                                       // [2: k, v][rows()][head_count_kv][key_length]
   size_t state_bytes_ = 0;            // from state_ to cache_
   std::byte* checkpoints_ = nullptr;  // [checkpoints][state_bytes_]
+  std::byte* history_ = nullptr;      // [rewind][state_bytes_]; the state after p tokens is in p % rewind
+  uint64_t oldest_ = 0;               // tokens after which history_ has the oldest state
 
   // Work.
   float* logits_ = nullptr;          // [vocab_size]

@@ -108,6 +108,7 @@ Error Session::Restore(std::span<const std::byte> image) {
     std::memcpy(piece.data(), from, piece.size());
     from += piece.size();
   }
+  oldest_ = state_->length;
   logits_valid_ = false;
   return {};
 }
@@ -120,6 +121,7 @@ Error Session::Fork(const Session& from) {
     const std::span<const std::byte> piece = from.Piece(i, RowsAt(from.state_->length));
     std::memcpy(Piece(i, 0).data(), piece.data(), piece.size());
   }
+  oldest_ = state_->length;
   logits_valid_ = false;
   return {};
 }
