@@ -299,6 +299,7 @@ Result<SnapshotStore::Found> SnapshotStore::Restore(std::span<const Token> promp
 // Whoever calls this holds the lock, so nobody is writing: parts and tokens without a snapshot are left-overs.
 void SnapshotStore::SweepUp() {
   const int directory = dirfd(Stream(stream_));
+  if (directory < 0) return;
   Rewind();
   while (const struct dirent* item = readdir(Stream(stream_))) {
     const std::string_view name = item->d_name;
