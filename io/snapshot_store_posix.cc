@@ -83,7 +83,7 @@ DIR* Stream(void* stream) { return static_cast<DIR*>(stream); }
 
 /// The size of a file in the directory, false when it is none.
 bool Examine(int directory, const char* name, struct stat* about) {
-  return fstatat(directory, name, about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about->st_mode);
+  return directory >= 0 && fstatat(directory, name, about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about->st_mode);
 }
 
 /// Used now: with the clock's own steps, which are finer than those of the file system.
@@ -226,7 +226,6 @@ void SnapshotStore::Rewind() { rewinddir(Stream(stream_)); }
 
 bool SnapshotStore::Next(Entry* entry) {
   const int directory = dirfd(Stream(stream_));
-  if (directory < 0) return false;
   while (const struct dirent* item = readdir(Stream(stream_))) {
     const std::string_view name = item->d_name;
     struct stat about = {};
@@ -299,7 +298,6 @@ Result<SnapshotStore::Found> SnapshotStore::Restore(std::span<const Token> promp
 // Whoever calls this holds the lock, so nobody is writing: parts and tokens without a snapshot are left-overs.
 void SnapshotStore::SweepUp() {
   const int directory = dirfd(Stream(stream_));
-  if (directory < 0) return;
   Rewind();
   while (const struct dirent* item = readdir(Stream(stream_))) {
     const std::string_view name = item->d_name;
@@ -349,6 +347,7 @@ Error SnapshotStore::Write(const Conversed& of, const Entry& entry) {
 
 Error SnapshotStore::Save(const Conversed& of, std::span<const Token> tokens) {
   const int directory = dirfd(Stream(stream_));
+  if (directory < 0) return SystemError("the directory for snapshots is not open", PathTo(""), EBADF);
   const Entry entry = EntryOf(of);
   if (tokens.size() != entry.length || ChainOf(tokens) != entry.chain) {
     return {Status::kBadArgument, "these are not the tokens that the session was fed", {}, {}, tokens.size()};
