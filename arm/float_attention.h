@@ -2,20 +2,15 @@
 //
 // Softmax attention of some tokens, a tile of cache rows at a time with a running maximum and sum (core/MODEL.md). Rows
 // that one token alone reads are multiplied as they lie if they are F32 or F16; for several tokens, and of other
-// formats, a block of them is decoded first. Either way a token's sums are added up in one order.
+// formats, a block of them is decoded first. Keys in 8 bits and fewer meet queries rounded to 8 bits (coded_rows.h).
+// Either way a token's sums are added up in one order.
 #pragma once
 
+#include "arm/float_activations.h"
 #include "arm/float_dot.h"
 #include "arm/float_kernels.h"
 
 namespace thimble {
-
-/// `count` rows of the cache as they are read.
-struct RowBlock {
-  const std::byte* first;
-  size_t stride;
-  size_t count;
-};
 
 /// out[c][i] += sum over r of weights[c * kAttentionTile + r] * row r [i], for the `width` values that begin at `i` and
 /// fill kVectors vectors, if need be the one in part.
@@ -132,12 +127,16 @@ void Soften(float* scores, size_t rows, float scale, const SoftmaxState& state) 
 template <class V>
 class AttentionPass {
  public:
-  AttentionPass(const AttentionHead& head, float* scratch)
+  AttentionPass(const AttentionHead& head, const CodedFormat* (*find_coded)(Type type), float* scratch)
       : head_(head),
+        k_coded_(find_coded(head.k.format->type)),
+        v_coded_(find_coded(head.v.format->type)),
         decoded_(scratch),
         scores_(decoded_ + kAttentionBlock * head.head_dim),
         maximum_(scores_ + head.tokens * head.group * kAttentionTile),
-        total_(maximum_ + head.tokens * head.group) {}
+        total_(maximum_ + head.tokens * head.group),
+        query_scales_(total_ + head.tokens * head.group),
+        query_codes_(reinterpret_cast<int8_t*>(query_scales_ + 2 * SinkQueries() * (head.head_dim / 32))) {}
 
   void Run() {
     ForQueries(0, [&](size_t, const SoftmaxState& state, float*) {
@@ -145,6 +144,7 @@ class AttentionPass {
       *state.total = 0.0f;
       Sweep<V>(state.n, [&](size_t i, auto part, auto) { part.Store(state.out + i, V::Set(0.0f)); });
     });
+    if (ScoresCodes()) RoundQueries();
     const size_t rows = head_.rows + head_.tokens - 1;
     for (size_t begin = 0; begin < rows; begin += kAttentionTile) {
       begin = head_.Seen(begin) / kAttentionTile * kAttentionTile;
@@ -172,9 +172,13 @@ class AttentionPass {
       if (!head_.Skips(t, begin)) return;
       for (size_t r = 0; r < kAttentionTile; r += V::kWidth) V::Store(scores + r, V::Set(-__builtin_inff()));
     });
-    ForBlocks(head_.k, begin, end, [&](auto element, const RowBlock& block, bool sinks, size_t t, float* scores) {
-      Score(element, block, sinks, t, scores);
-    });
+    if (ScoresCodes()) {
+      ScoreCodes(begin, end);
+    } else {
+      ForBlocks(head_.k, begin, end, [&](auto element, const RowBlock& block, bool sinks, size_t t, float* scores) {
+        Score(element, block, sinks, t, scores);
+      });
+    }
     ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState& state, float* scores) {
       if (head_.Reads(t, begin, end)) Soften<V>(scores, Least(head_.rows + t, end) - begin, scale, state);
     });
@@ -228,12 +232,17 @@ class AttentionPass {
     } else if (cache.format->type == Type::kF16 && head_.tokens == 1) {
       for_tokens(ElementF16(), lying);
     } else {
-      for_tokens(ElementF32(), Decode(*cache.format, lying));
+      for_tokens(ElementF32(), Decode(cache.format == head_.v.format ? v_coded_ : k_coded_, *cache.format, lying));
     }
   }
 
-  RowBlock Decode(const Format& format, const RowBlock& block) const {
+  RowBlock Decode(const CodedFormat* coded, const Format& format, const RowBlock& block) const {
     const size_t d = head_.head_dim;
+    const RowBlock decoded = {reinterpret_cast<const std::byte*>(decoded_), d * sizeof(float), block.count};
+    if (coded != nullptr) {
+      coded->decode(block, d, decoded_);
+      return decoded;
+    }
     for (size_t r = 0; r < block.count; ++r) {
       const std::byte* row = block.first + r * block.stride;
       float* to = decoded_ + r * d;
@@ -252,7 +261,61 @@ class AttentionPass {
         StoreUpTo<V>(to + i, LoadElements<V, ElementF16>(row + i * ElementF16::kBytes, d - i), d - i);
       }
     }
-    return {reinterpret_cast<const std::byte*>(decoded_), d * sizeof(float), block.count};
+    return decoded;
+  }
+
+  // Where the queries for the sinks begin, behind the others.
+  size_t SinkQueries() const { return head_.tokens * head_.group; }
+  int8_t* LowCodes() const { return query_codes_ + 2 * SinkQueries() * head_.head_dim; }
+  bool ScoresCodes() const { return k_coded_ != nullptr && k_coded_->score != nullptr; }
+
+  // The queries in 8 bits, once more as it meets the sinks, where there are some.
+  void RoundQueries() const {
+    for (size_t i = 0; i < head_.tokens * head_.group; ++i) {
+      const size_t t = i / head_.group, h = i % head_.group;
+      RoundQuery(head_.q + t * head_.q_token_stride + h * head_.q_stride, i);
+      if (head_.ring.sinks == 0) continue;
+      RoundQuery(head_.sink_q + t * head_.sink_q_token_stride + h * head_.sink_q_stride, SinkQueries() + i);
+    }
+  }
+
+  void RoundQuery(const float* q, size_t i) const {
+    const size_t d = head_.head_dim;
+    for (size_t b = 0; b < d; b += 32) {
+      const Rounding<V> rounding(V::Magnitude(q + b));
+      query_scales_[(i * d + b) / 32] = k_coded_->fine ? rounding.scale * (1.0f / 128.0f) : rounding.scale;
+      int8_t* codes = query_codes_ + i * d + b;
+      rounding.Round(q + b, codes);
+      if (k_coded_->fine) RoundRest(q + b, codes, rounding, LowCodes() + i * d + b);
+    }
+  }
+
+  // What the codes of a block have left, in 128ths of their scale.
+  static void RoundRest(const float* q, const int8_t* codes, const Rounding<V>& rounding, int8_t* low) {
+    float rest[Activations::kBlock] = {};
+    for (size_t j = 0; j < Activations::kBlock && rounding.ordinary; ++j) {
+      rest[j] = q[j] * rounding.inverse - static_cast<float>(codes[j]);
+    }
+    V::RoundBlock(rest, 128.0f, low);
+  }
+
+  // Scores of the rows [begin, end) of a tile, run by run and for all tokens that come as far: rows behind a token's
+  // own are not looked at, rows before its window are made up for.
+  void ScoreCodes(size_t begin, size_t end) const {
+    const size_t d = head_.head_dim;
+    for (size_t r = head_.Seen(begin), run; r < end; r = head_.Seen(run)) {
+      run = Least(head_.ring.RunEnd(r), end);
+      const size_t first = FirstToken(r) * head_.group;
+      const size_t query = first + (r < head_.ring.sinks ? SinkQueries() : 0);
+      const CodedQueries queries = {query_codes_ + query * d, LowCodes() + query * d, query_scales_ + query * (d / 32),
+                                    head_.tokens * head_.group - first, d};
+      float* scores = scores_ + first * kAttentionTile + (r - begin);
+      k_coded_->score({head_.k.Row(head_.ring.Slot(r)), head_.k.stride, run - r}, queries, scores);
+      ForQueries(FirstToken(r), [&](size_t t, const SoftmaxState&, float* of_tile) {
+        const size_t lowest = Least(head_.RowsOf(t, r, run).first, run);
+        for (size_t i = r; i < lowest; ++i) of_tile[i - begin] = -__builtin_inff();
+      });
+    }
   }
 
   template <class Element>
@@ -270,15 +333,19 @@ class AttentionPass {
   }
 
   const AttentionHead& head_;
-  float* decoded_;  // [kAttentionBlock][head_dim]
-  float* scores_;   // [tokens][group][kAttentionTile]
-  float* maximum_;  // [tokens][group]
-  float* total_;    // [tokens][group]
+  const CodedFormat* k_coded_;
+  const CodedFormat* v_coded_;
+  float* decoded_;       // [kAttentionBlock][head_dim]
+  float* scores_;        // [tokens][group][kAttentionTile]
+  float* maximum_;       // [tokens][group]
+  float* total_;         // [tokens][group]
+  float* query_scales_;  // [2: for the window, for the sinks][tokens][group][head_dim / 32]
+  int8_t* query_codes_;  // [2: codes, low codes][2][tokens][group][head_dim]
 };
 
 template <class Isa>
-void FloatKernels<Isa>::Attend(const AttentionHead& head, float* scratch) {
-  AttentionPass<Vector<Isa>>(head, scratch).Run();
+void FloatKernels<Isa>::Attend(const AttentionHead& head, const CodedFormat* (*find_coded)(Type type), float* scratch) {
+  AttentionPass<Vector<Isa>>(head, find_coded, scratch).Run();
 }
 
 }  // namespace thimble

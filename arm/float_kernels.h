@@ -5,6 +5,7 @@
 // with fused multiply-add.
 #pragma once
 
+#include "arm/coded_rows.h"
 #include "arm/isa.h"
 #include "core/kernels.h"
 
@@ -23,7 +24,9 @@ struct FloatKernels {
   static void DeltaChunk(const DeltaHead& head, float* scratch);
   static void WidenState(const StateRows& state, float* rows);
   static void RoundState(const float* rows, const StateRows& state);
-  static void Attend(const AttentionHead& head, float* scratch);
+
+  /// Kernels::attend; find_coded is FindCodedFormat of the instruction set.
+  static void Attend(const AttentionHead& head, const CodedFormat* (*find_coded)(Type type), float* scratch);
 
   /// Kernels::matmul with the activations' floats and weights of any format, decoded row by row where they are not F32,
   /// F16 or BF16.

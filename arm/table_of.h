@@ -10,6 +10,11 @@
 namespace thimble {
 
 template <class Isa>
+void Attend(const AttentionHead& head, float* scratch) {
+  FloatKernels<typename FloatOf<Isa>::Tag>::Attend(head, FindCodedFormat<typename CodesOf<Isa>::Tag>, scratch);
+}
+
+template <class Isa>
 constexpr Kernels TableOf(const char* name) {
   using Floats = FloatKernels<typename FloatOf<Isa>::Tag>;
   return {.name = name,
@@ -24,7 +29,7 @@ constexpr Kernels TableOf(const char* name) {
           .delta_chunk = Floats::DeltaChunk,
           .widen_state = Floats::WidenState,
           .round_state = Floats::RoundState,
-          .attend = Floats::Attend};
+          .attend = Attend<Isa>};
 }
 
 }  // namespace thimble

@@ -80,8 +80,8 @@ enum class StateForm : uint8_t {
 struct Limits {
   uint32_t context = 4096;  // tokens that the key/value cache holds
   uint32_t batch = 64;      // tokens that go through the layers together; more is faster prefill and more work memory
-  Type k = Type::kF16;      // format of the keys in the cache: kF16 or kF32
-  Type v = Type::kF16;      // and of the values: no more bits than the keys
+  Type k = Type::kF16;      // format of the keys in the cache: kF32, kF16, kQ8_0, kIQ4_NL
+  Type v = Type::kF16;      // and of the values: these or kNL3, no more bits than the keys
   StateForm state = StateForm::kF32;
   uint32_t checkpoints = 0;  // states that Session::Keep can hold (choices of several tokens want 1 or more)
   uint32_t rewind = 0;       // tokens that Session::Rewind can take back; each costs a copy of the state

@@ -218,7 +218,8 @@ constexpr size_t DeltaChunkFloats(size_t key_size, size_t value_size) {
   return kDeltaChunk * (value_size + 4 * key_size + 2 * kDeltaChunk + 96);
 }
 constexpr size_t AttentionFloats(size_t head_dim, size_t queries) {
-  return kAttentionBlock * head_dim + queries * (kAttentionTile + 2);
+  // Queries may be rounded to 8 bits in two parts, with a scale for 32 values, and again for the sinks.
+  return kAttentionBlock * head_dim + queries * (kAttentionTile + 2 + 2 * (head_dim / 32 + (head_dim + 1) / 2));
 }
 
 extern const Kernels kPortableKernels;

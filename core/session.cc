@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "core/math.h"
+#include "core/rotate.h"
 #include "core/sampler.h"
 
 namespace thimble {
@@ -65,7 +66,7 @@ Ring RingOf(const Limits& limits) {
   return {limits.sinks, size_t{limits.window} - 1 + std::max(limits.batch, limits.rewind)};
 }
 
-Error CheckCache(const Limits& limits) {
+Error CheckCache(const Config& config, const Limits& limits) {
   const uint64_t rows = uint64_t{limits.window} + limits.sinks + std::max(limits.batch, limits.rewind);
   if (limits.window == 0 && (limits.context == 0 || limits.context > INT32_MAX)) {
     return {
@@ -76,12 +77,20 @@ Error CheckCache(const Limits& limits) {
         Status::kBadArgument, "a window with its sinks and a batch must be at most 2147483647 tokens", {}, {}, rows};
   }
   for (const Type type : {limits.k, limits.v}) {
-    if (type != Type::kF16 && type != Type::kF32) {
+    const Format* format = FindFormat(static_cast<uint32_t>(type));
+    if (format == nullptr || format->encode == nullptr) {
       return {Status::kUnsupported,
-              "the key/value cache is stored as F16 or F32, not as this type",
+              "the key/value cache is stored as F32, F16, Q8_0, IQ4_NL or NL3, not as this type",
               {},
               {},
               static_cast<uint32_t>(type)};
+    }
+    if (config.key_length % format->block_size != 0) {
+      return {Status::kUnsupported,
+              "this model's heads are no multiple of 32 values long, so its cache is stored as F32 or F16",
+              {},
+              {},
+              config.key_length};
     }
   }
   const Format& k = FormatOf(limits.k);
@@ -99,7 +108,7 @@ Error Check(const Config& config, const Limits& limits, const Backend& backend) 
   if (backend.workers.count == 0 || backend.step_workers.count == 0)
     return {Status::kBadArgument, "there must be at least 1 worker"};
   if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
-  return CheckCache(limits);
+  return CheckCache(config, limits);
 }
 
 // Tokens that a task attends with: many share the decoding of rows, few leave every worker several tasks.
@@ -510,7 +519,8 @@ void Session::RunAttention(const LayerWeights& layer, size_t index, size_t n) {
   Mark(Part::kAttentionProjections);
 }
 
-// Queries and keys of token `t`, normalised and turned to their position; its row of the cache.
+// Queries and keys of token `t`, normalised and turned to their position, and rotated where the cache has few bits; its
+// row of the cache.
 void Session::PlaceToken(const AttentionWeights& w, const AttentionWork& work, size_t t) {
   const Config& c = model_->config;
   const size_t d = c.key_length;
@@ -525,9 +535,12 @@ void Session::PlaceToken(const AttentionWeights& w, const AttentionWork& work, s
       float* sink_q = sink_q_ + (t * queries + h) * d;
       std::memcpy(sink_q, head, d * sizeof(float));
       ApplyRope(c.rope, sink_cos_sin_ + t * c.rope.dimension_count, sink_q);
+      if (IsRotated(FormatOf(limits_.k))) Rotate(sink_q, d);
     }
     ApplyRope(c.rope, cos_sin, head);
+    if (IsRotated(FormatOf(limits_.k))) Rotate(head, d);
   }
+  for (size_t h = 0; h < keys && IsRotated(FormatOf(limits_.v)); ++h) Rotate(work.v + (t * keys + h) * d, d);
   const size_t slot = ring_.Slot(length() + t);
   const auto keep = [&](Type type, const float* row, std::byte* cache) {
     const Format& format = FormatOf(type);
@@ -567,7 +580,9 @@ void Session::AttendHead(const AttentionWork& work, size_t h, size_t first, size
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t j = 0; j < group; ++j) {
       const float* gate = head.q + t * head.q_token_stride + j * head.q_stride + d;
-      backend_.kernels->sigmoid_gate(head.out + t * head.out_token_stride + j * d, gate, d);
+      float* out = head.out + t * head.out_token_stride + j * d;
+      if (IsRotated(*head.v.format)) Rotate(out, d);
+      backend_.kernels->sigmoid_gate(out, gate, d);
     }
   }
 }

@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little,
               "blocks are read where they are mapped: little-endian machines only");
 
 /// The tensor types that have a Format, with the numbers of ggml (enum ggml_type), as they stand in a GGUF file; then
-/// our own, which stand in packs only.
+/// our own, which stand in packs and in caches only.
 enum class Type : uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -36,6 +36,7 @@ enum class Type : uint32_t {
 
   kQB4 = 1000,  // qb4.h
   kQB3 = 1001,  // qb3.h
+  kNL3 = 1002,  // nl3.h
 };
 
 /// A row as a packer has it: codes and the scale of every block, a bfloat16. x = scale * code.

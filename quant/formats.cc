@@ -10,6 +10,7 @@
 #include "quant/format.h"
 #include "quant/iq4_nl.h"
 #include "quant/iq4_xs.h"
+#include "quant/nl3.h"
 #include "quant/q2_k.h"
 #include "quant/q3_k.h"
 #include "quant/q4_0.h"
@@ -29,7 +30,7 @@ namespace {
 constexpr const Format* kFormats[] = {
     &kFormatF32,    &kFormatF16,    &kFormatQ4_0, &kFormatQ4_1, &kFormatQ5_0, &kFormatQ5_1,
     &kFormatQ8_0,   &kFormatQ2_K,   &kFormatQ3_K, &kFormatQ4_K, &kFormatQ5_K, &kFormatQ6_K,
-    &kFormatIQ4_NL, &kFormatIQ4_XS, &kFormatBF16, &kFormatQB4,  &kFormatQB3,
+    &kFormatIQ4_NL, &kFormatIQ4_XS, &kFormatBF16, &kFormatQB4,  &kFormatQB3,  &kFormatNL3,
 };
 
 // By number. Null: a number that ggml has withdrawn.

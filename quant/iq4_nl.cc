@@ -6,9 +6,12 @@
 
 #include "quant/half.h"
 #include "quant/lanes.h"
+#include "quant/levels.h"
 
 namespace thimble {
 namespace {
+
+constexpr LevelCodes<16> kCodes(kLevelsIQ4);
 
 void DecodeBlock(const BlockIQ4_NL& block, float* x) {
   const float d = F32FromF16(block.d);
@@ -34,6 +37,15 @@ float Dot(const std::byte* blocks, size_t count, const float* x) {
   return lanes.Fold();
 }
 
+void Encode(const float* x, size_t count, std::byte* blocks) {
+  auto* block = reinterpret_cast<BlockIQ4_NL*>(blocks);
+  for (size_t i = 0; i < count; ++i) {
+    uint8_t codes[BlockIQ4_NL::kSize];
+    block[i].d = kCodes.Encode(x + i * BlockIQ4_NL::kSize, codes);
+    for (size_t j = 0; j < 16; ++j) block[i].qs[j] = static_cast<uint8_t>(codes[j] | codes[j + 16] << 4);
+  }
+}
+
 }  // namespace
 
 constinit const Format kFormatIQ4_NL = {
@@ -43,7 +55,7 @@ constinit const Format kFormatIQ4_NL = {
     .block_bytes = sizeof(BlockIQ4_NL),
     .decode = Decode,
     .dot = Dot,
-    .encode = nullptr,
+    .encode = Encode,
 };
 
 }  // namespace thimble

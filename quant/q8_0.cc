@@ -30,6 +30,29 @@ float Dot(const std::byte* blocks, size_t count, const float* x) {
   return lanes.Fold();
 }
 
+void Encode(const float* x, size_t count, std::byte* blocks) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  constexpr uint16_t kNoNumber = 0x7e00;
+  auto* block = reinterpret_cast<BlockQ8_0*>(blocks);
+  for (size_t b = 0; b < count; ++b, x += BlockQ8_0::kSize) {
+    uint32_t highest = 0;
+    for (size_t i = 0; i < BlockQ8_0::kSize; ++i) {
+      const uint32_t magnitude = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
+      highest = magnitude > highest ? magnitude : highest;
+    }
+    block[b].d = F16FromF32(std::bit_cast<float>(highest) / 127);
+    if ((block[b].d & 0x7c00) == 0x7c00) block[b].d = kNoNumber;
+    const float scale = F32FromF16(block[b].d);
+    const float inverse = scale > 0 ? 1 / scale : 0;
+    for (size_t i = 0; i < BlockQ8_0::kSize; ++i) {
+      float code = (x[i] * inverse + kRound) - kRound;
+      code = code > -127 ? code : -127;
+      code = code < 127 ? code : 127;
+      block[b].qs[i] = static_cast<int8_t>(code);
+    }
+  }
+}
+
 }  // namespace
 
 constinit const Format kFormatQ8_0 = {
@@ -39,7 +62,7 @@ constinit const Format kFormatQ8_0 = {
     .block_bytes = sizeof(BlockQ8_0),
     .decode = Decode,
     .dot = Dot,
-    .encode = nullptr,
+    .encode = Encode,
 };
 
 }  // namespace thimble

@@ -176,26 +176,11 @@ bool CodesFromQ4_0(const std::byte* q4_0, size_t blocks, int8_t* codes, uint16_t
 }
 
 bool QuantiseQ8_0(const float* x, size_t blocks, std::byte* q8_0) {
-  auto* block = reinterpret_cast<BlockQ8_0*>(q8_0);
-  for (size_t b = 0; b < blocks; ++b, x += kBlock) {
-    uint32_t highest = 0;
-    for (size_t i = 0; i < kBlock; ++i) {
-      const uint32_t magnitude = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
-      highest = magnitude > highest ? magnitude : highest;
-    }
-    if (highest >= 0x7f800000u) return false;
-    block[b].d = F16FromF32(std::bit_cast<float>(highest) / 127);
-    if ((block[b].d & 0x7c00) == 0x7c00) return false;
-    const float scale = F32FromF16(block[b].d);
-    const float inverse = scale == 0 ? 0 : 1 / scale;
-    for (size_t i = 0; i < kBlock; ++i) {
-      float code = Round(x[i] * inverse);
-      code = code < -127 ? -127 : code;
-      code = code > 127 ? 127 : code;
-      block[b].qs[i] = static_cast<int8_t>(code);
-    }
-  }
-  return true;
+  kFormatQ8_0.encode(x, blocks, q8_0);
+  const auto* block = reinterpret_cast<const BlockQ8_0*>(q8_0);
+  bool finite = true;
+  for (size_t b = 0; b < blocks; ++b) finite = finite && (block[b].d & 0x7c00) != 0x7c00;
+  return finite;
 }
 
 }  // namespace thimble

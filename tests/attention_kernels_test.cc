@@ -96,6 +96,22 @@ struct Attention {
   }
 };
 
+// Tables multiply keys in 4 bits with queries that they round first: with this, the portable one does, too.
+Attention WithRoundedQueries(const Attention& attention, const Kernels& kernels) {
+  Attention rounded = attention;
+  const size_t d = attention.d;
+  if (attention.k_format.type != Type::kIQ4_NL) return rounded;
+  std::vector<int8_t> codes(d);
+  std::vector<float> scales(d / 32);
+  std::vector<int32_t> sums(d / 32);
+  for (size_t i = 0; i < attention.tokens * attention.group; ++i) {
+    float* q = &rounded.q[i / attention.group * attention.QueryStride() + i % attention.group * (d + 3)];
+    kernels.quantise({1, d, q, codes.data(), scales.data(), sums.data()}, 0);
+    for (size_t j = 0; j < d; ++j) q[j] = scales[j / 32] * static_cast<float>(codes[j]);
+  }
+  return rounded;
+}
+
 // The tokens one by one and at once: every table is near the portable one, and the division changes no bit.
 void CheckAttention(const Attention& attention, double scale) {
   const size_t d = attention.d;
@@ -112,6 +128,8 @@ void CheckAttention(const Attention& attention, double scale) {
   const double score = std::sqrt(static_cast<double>(d)) * scale;
   const double tolerance =
       kEpsilon * (16.0 + score * (4.0 + static_cast<double>(d) / 16.0) + static_cast<double>(attention.rows) / 4.0);
+  // With keys in 8 bits, queries are rounded to 2^-15 of the largest of 32, and weights with them.
+  const double queries = attention.k_format.type == Type::kQ8_0 ? score * 0x1p-15 : 0.0;
   const auto same_at_once = [&](const Kernels& kernels, const Attention& one_by_one) {
     for (const size_t at_once : {size_t{3}, attention.tokens}) {
       Attention tile = attention;
@@ -123,7 +141,9 @@ void CheckAttention(const Attention& attention, double scale) {
   ForEachTable([&](const Kernels& kernels) {
     Attention mine = attention;
     mine.Run(kernels, 1);
-    CHECK(Distance(mine.out, right.out, 0.0, tolerance) <= 1.0);
+    Attention rounded = WithRoundedQueries(attention, kernels);
+    rounded.Run(kPortableKernels, 1);
+    CHECK(Distance(mine.out, rounded.out, 0.0, tolerance + queries) <= 1.0);
     if (attention.tokens > 1) same_at_once(kernels, mine);
   });
 }
@@ -157,6 +177,50 @@ TEST_CASE("attention: several tokens at once get the bits that each gets alone")
     }
   }
   CheckAttention({64, 100, 2, 100, Type::kF16, Type::kF16, 1.0, 3}, 1.0);  // more than a tile of rows are in sight
+}
+
+TEST_CASE("attention over coded rows: sizes, ends, and several tokens at once") {
+  const auto check = [](size_t d, size_t tokens, size_t group, size_t rows, Type keys, Type values, double scale) {
+    CheckAttention({d, tokens, group, rows, keys, values, scale, static_cast<unsigned>(d + group + rows)}, scale);
+  };
+  for (const Type type : {Type::kQ8_0, Type::kIQ4_NL, Type::kNL3}) {
+    for (const size_t d : std::initializer_list<size_t>{32, 64, 96, 128, 256}) {
+      for (const size_t group : std::initializer_list<size_t>{1, 2, 3, 4, 5, 8})
+        check(d, 1, group, 70, type, type, 1.0);
+      for (const size_t tokens : std::initializer_list<size_t>{2, 5, kAttentionTokens}) {
+        for (const size_t before : std::initializer_list<size_t>{0, 3, 13, 57, 63, 64, 120}) {
+          check(d, tokens, 3, before + tokens, type, type, 2.0);
+        }
+      }
+    }
+    for (size_t rows = 1; rows < 140; rows += rows < 20 ? 1 : 7) check(64, 1, 4, rows, type, type, 3.0);
+    check(256, 1, 4, 1000, type, type, 1.0);
+    check(128, 1, 2, 200, type, type, 40.0);
+  }
+  check(64, 1, 4, 90, Type::kQ8_0, Type::kIQ4_NL, 1.0);
+  check(64, 6, 4, 90, Type::kIQ4_NL, Type::kNL3, 1.0);
+  check(64, 6, 4, 90, Type::kF16, Type::kQ8_0, 1.0);
+}
+
+TEST_CASE("attention over coded rows of every size of numbers") {
+  for (const Type type : {Type::kQ8_0, Type::kIQ4_NL}) {
+    ForEachTable([&](const Kernels& kernels) {
+      for (const float size : {0.0f, 1e-7f, 1e-4f, 1e3f}) {
+        CAPTURE(size);
+        Attention mine(64, 1, 3, 70, type, type, 1.0, 6);
+        Random random(7);
+        for (size_t r = 0; r < mine.rows; ++r) {
+          mine.Write(false, random.Vector(64, static_cast<double>(-size), static_cast<double>(size)), r);
+          mine.Write(true, random.Vector(64, static_cast<double>(-1 / (1 + size)), 1e-6), r);
+        }
+        Attention right = WithRoundedQueries(mine, kernels);
+        mine.Run(kernels, 1);
+        right.Run(kPortableKernels, 1);
+        const double tolerance = type == Type::kQ8_0 ? 0x1p-13 : 0x1p-18;
+        CHECK(Distance(mine.out, right.out, 0.0, tolerance * Wide(size)) <= 1.0);
+      }
+    });
+  }
 }
 
 TEST_CASE("attention: keys and values of two formats") {
@@ -255,10 +319,11 @@ void CheckPoison(const Kernels& kernels, Type type, size_t row, bool key) {
   CAPTURE(row);
   CAPTURE(key);
   Attention attention(64, kTokens, 3, kRows, type, type, 1.0, 2);
-  const uint16_t half = 0x7e00;
+  const uint16_t half = 0x7e00;  // a value, or the scale of a block
+  const bool coded = attention.k_format.block_size > 1;
   const void* bytes = type == Type::kF32 ? static_cast<const void*>(&kNaN) : static_cast<const void*>(&half);
   const size_t size = type == Type::kF32 ? 4 : 2;
-  std::copy_n(static_cast<const std::byte*>(bytes), size, attention.Row(key, row) + 5 * size);
+  std::copy_n(static_cast<const std::byte*>(bytes), size, attention.Row(key, row) + (coded ? 0 : 5 * size));
   attention.Run(kernels, kTokens);
   bool exact = true;
   for (size_t t = 0; t < kTokens; ++t) {
@@ -266,7 +331,7 @@ void CheckPoison(const Kernels& kernels, Type type, size_t row, bool key) {
     for (size_t h = 0; h < 3; ++h) {
       for (size_t i = 0; i < 64; ++i) {
         const float x = attention.out[t * attention.OutStride() + h * (64 + 5) + i];
-        exact = exact && std::isnan(x) == (reads && (key || i == 5));
+        exact = exact && std::isnan(x) == (reads && (key || (coded ? i < 32 : i == 5)));
       }
     }
   }
@@ -275,7 +340,7 @@ void CheckPoison(const Kernels& kernels, Type type, size_t row, bool key) {
 
 TEST_CASE("attention: what is no number reaches the tokens that read it and no others") {
   const auto check = [](const Kernels& kernels) {
-    for (const Type type : {Type::kF32, Type::kF16}) {
+    for (const Type type : {Type::kF32, Type::kF16, Type::kQ8_0, Type::kIQ4_NL, Type::kNL3}) {
       for (const size_t row : std::initializer_list<size_t>{0, 3, 61, 63, 64, 65, 66, 67, 68, 69}) {
         CheckPoison(kernels, type, row, true);
         CheckPoison(kernels, type, row, false);

@@ -38,6 +38,11 @@ inline const std::vector<Kind>& Kinds() {
       {"f32", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF32}},
       {"f32 keys, f16 values", {.context = 300, .batch = 39, .k = Type::kF32, .v = Type::kF16}},
       {"a window of 50, in a ring", {.batch = 39, .window = 50, .sinks = 3}},
+      {"q8", {.context = 300, .batch = 39, .k = Type::kQ8_0, .v = Type::kQ8_0}},
+      {"q8 keys, q4 values", {.context = 300, .batch = 39, .k = Type::kQ8_0, .v = Type::kIQ4_NL}},
+      {"q4", {.context = 300, .batch = 39, .k = Type::kIQ4_NL, .v = Type::kIQ4_NL}},
+      {"q4 keys, q3 values", {.context = 300, .batch = 39, .k = Type::kIQ4_NL, .v = Type::kNL3}},
+      {"q4, a window of 50", {.batch = 39, .k = Type::kIQ4_NL, .v = Type::kIQ4_NL, .window = 50, .sinks = 3}},
       {"f16, states in 16 bits", {.context = 300, .batch = 39, .state = StateForm::kI16}},
   };
   return kinds;

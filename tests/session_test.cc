@@ -197,6 +197,41 @@ TEST_CASE("the batch size changes the logits by rounding only") {
   }
 }
 
+TEST_CASE("caches in few bits change the logits a little, whatever the length of a head, the batch and the kernels") {
+  for (const uint32_t length : {32u, 64u, 128u, 256u}) {
+    CAPTURE(length);
+    const TinyModel model({.key_length = length});
+    const std::vector<Token> tokens = Tokens(150, model.config().vocab_size);
+    const std::vector<float> exact =
+        AllLogits(*model, {.context = 150, .batch = 1, .k = Type::kF32, .v = Type::kF32}, {}, tokens);
+    struct Cache {
+      Type k, v;
+      double most;
+    };
+    for (const Cache& cache : {Cache{Type::kQ8_0, Type::kQ8_0, 0.01}, Cache{Type::kIQ4_NL, Type::kIQ4_NL, 0.1},
+                               Cache{Type::kIQ4_NL, Type::kNL3, 0.2}}) {
+      for (const uint32_t batch : {1u, 7u, 64u}) {
+        for (const Kernels* kernels : {&kPortableKernels, &SelectKernels(DescribeCpu())}) {
+          Backend backend;
+          backend.kernels = kernels;
+          const std::vector<float> logits =
+              AllLogits(*model, {.context = 150, .batch = batch, .k = cache.k, .v = cache.v}, backend, tokens);
+          const double difference = Difference(logits, exact);
+          CAPTURE(batch);
+          CHECK(difference > 1e-6);
+          CHECK(difference < cache.most);
+        }
+      }
+    }
+  }
+  const TinyModel odd({.key_length = 24});
+  CHECK(Session::Plan(odd.config(), {.k = Type::kQ8_0, .v = Type::kQ8_0}, {}).error().status == Status::kUnsupported);
+  CHECK(Session::Plan(odd.config(), {.k = Type::kIQ4_NL, .v = Type::kQ8_0}, {}).error().status != Status::kOk);
+  const TinyModel model;
+  CHECK(Session::Plan(model.config(), {.k = Type::kIQ4_NL, .v = Type::kQ8_0}, {}).error().status ==
+        Status::kBadArgument);
+}
+
 TEST_CASE("logits come where they are asked for, and are the same wherever they are asked for") {
   const TinyModel model;
   const size_t vocab = model.config().vocab_size;

@@ -150,7 +150,7 @@ TEST_CASE("the longest stored beginning is restored, bit for bit") {
   }
   CHECK(keeper.Restore(Prompt(2, 90)) == 0);
 
-  Keeper other_limits(directory.path(), kPlenty, {.context = 400, .batch = 16, .kv = Type::kF32});
+  Keeper other_limits(directory.path(), kPlenty, {.context = 400, .batch = 16, .k = Type::kF32, .v = Type::kF32});
   CHECK(other_limits.Restore(prompt) == 0);
   Keeper other_context(directory.path(), kPlenty, {.context = 70, .batch = 64});  // these may differ
   CHECK(other_context.Restore(prompt) == 70);
@@ -271,7 +271,7 @@ TEST_CASE("why a prompt finds nothing") {
   CHECK(keeper.store.Compare(prompt, keeper.conversed())->same == 0);
   RequireOk(keeper.Keep(prompt));
   RequireOk(keeper.Keep(std::span(prompt).first(10)));
-  Keeper other(directory.path(), kPlenty, {.context = 400, .kv = Type::kF32});
+  Keeper other(directory.path(), kPlenty, {.context = 400, .k = Type::kF32, .v = Type::kF32});
   RequireOk(other.Keep(prompt));
   std::vector<Token> asked = prompt;
   asked[33] ^= 1;

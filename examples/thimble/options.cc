@@ -43,11 +43,11 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
       ->option_text("N")
       ->check(Between(1, 256));
   command.add_option("--kv", options.kv, "numbers of the key/value cache (default: " + options.kv + ")")
-      ->option_text("f16|f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
+      ->option_text("f16|f32|q8|q4")
+      ->check(CLI::IsMember({"f16", "f32", "q8", "q4"}));
   command.add_option("--v", options.v, "numbers of its values, which never have more bits than its keys")
-      ->option_text("f16|f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
+      ->option_text("f16|f32|q8|q4|q3")
+      ->check(CLI::IsMember({"f16", "f32", "q8", "q4", "q3"}));
   command.add_option("--state", options.state, "numbers of the DeltaNet states (default: " + options.state + ")")
       ->option_text("f32|i16")
       ->check(CLI::IsMember({"f32", "i16"}));

@@ -43,7 +43,12 @@ Result<const Kernels*> FindKernels(const std::string& name) {
   return kernels;
 }
 
-Type CacheType(const std::string& name) { return name == "f32" ? Type::kF32 : Type::kF16; }
+Type CacheType(const std::string& name) {
+  if (name == "f32") return Type::kF32;
+  if (name == "q8") return Type::kQ8_0;
+  if (name == "q4") return Type::kIQ4_NL;
+  return name == "q3" ? Type::kNL3 : Type::kF16;
+}
 
 }  // namespace
 

@@ -212,7 +212,12 @@ Limits LimitsOf(const SnapshotHeader& header) {
   Limits limits;
   limits.context = static_cast<uint32_t>(std::clamp<uint64_t>(header.length, 1, INT32_MAX));
   limits.batch = 1;
-  limits.kv = static_cast<Type>(header.k_type);
+  limits.k = static_cast<Type>(header.k_type);
+  limits.v = static_cast<Type>(header.v_type);
+  limits.window = header.window;
+  limits.sinks = header.sinks;
+  // A ring has a row for every token of its window and of a batch but one.
+  if (header.ring_rows >= header.window) limits.batch = static_cast<uint32_t>(header.ring_rows - header.window + 1);
   limits.state = IsI16(header) ? StateForm::kI16 : StateForm::kF32;
   return limits;
 }

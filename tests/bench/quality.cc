@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] MODEL.gguf [FILE...]: what rounding
-// costs. Packs MODEL by every recipe (with the importance matrix too, where one is given) into a temporary directory,
-// feeds MODEL, the packs and the other files the same tokens (random ones, or those of a text, of which each line is a
-// context of its own), and compares the logits behind every token with those of MODEL in floats. Every file computes
-// with float activations, with 8-bit ones that have a scale for 32 values, as the kernels round them, and with one
-// scale for a whole row, as XNNPACK's qd8 kernels take them; with --state i16, DeltaNet states are rounded once a
-// batch, too. Prints a table in Markdown: mean KL divergence in nats, share of tokens with the same best logit, and
-// "own", the KL to the same file with float activations: what the activations cost.
+// quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] [--caches on] MODEL.gguf [FILE...]:
+// what rounding costs. Packs MODEL by every recipe (with the importance matrix too, where one is given) into a
+// temporary directory, feeds MODEL, the packs and the other files the same tokens (random ones, or those of a text, of
+// which each line is a context of its own), and compares the logits behind every token with those of MODEL in floats.
+// Every file computes with float activations, with 8-bit ones that have a scale for 32 values, as the kernels round
+// them, and with one scale for a whole row, as XNNPACK's qd8 kernels take them; with --state i16, DeltaNet states are
+// rounded once a batch, too. Prints a table in Markdown: mean KL divergence in nats, share of tokens with the same best
+// logit, and "own", the KL to the same file with float activations: what the activations cost. With --caches on, the
+// same of MODEL and every other file for the formats of the key/value cache, against one of F16, with float
+// activations: as a session keeps it; not rotated; rotated, with queries in floats.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,7 +17,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,15 +27,16 @@
 
 #include "arm/kernel_tables.h"
 #include "arm/thread_pool.h"
+#include "core/rotate.h"
 #include "core/session.h"
 #include "io/error_text.h"
 #include "io/gguf.h"
 #include "io/imatrix.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
-#include "io/whole_file.h"
 #include "io/pack_writer.h"
 #include "io/tokenizer.h"
+#include "io/whole_file.h"
 
 namespace thimble {
 namespace {
@@ -171,14 +176,12 @@ Kernels TableFor(Rounding rounding) {
 
 using Logits = std::vector<float>;  // [tokens][vocab]
 
-Logits Run(const Model& model, Rounding rounding, const Workers& workers, const Texts& texts, Limits limits) {
-  const Kernels kernels = TableFor(rounding);
+Logits Run(const Model& model, const Kernels& kernels, const Workers& workers, const Texts& texts, Limits limits) {
   Backend backend;
   backend.kernels = &kernels;
   backend.workers = backend.step_workers = workers;
   limits.context = 1;
   for (const auto& text : texts) limits.context = std::max(limits.context, static_cast<uint32_t>(text.size()));
-  limits.k = limits.v = Type::kF32;
   Session session;
   const Memory memory([&](Arena& arena) {
     if (const Error error = session.Bind(model, limits, backend, arena); !error.ok()) Fail(error);
@@ -222,6 +225,106 @@ Distance Compare(const Logits& reference, const Logits& other, size_t vocab) {
   return {distance.kl / static_cast<double>(tokens), distance.same / static_cast<double>(tokens)};
 }
 
+// A cache of floats, of which every row goes through another format once before attention reads it.
+class RoundedCache {
+ public:
+  RoundedCache(const Format& k, const Format& v, bool rotated) : k_(k), v_(v), rotated_(rotated) {}
+
+  void Forget() { rows_.clear(); }
+
+  void Attend(const AttentionHead& head, float* scratch) {
+    AttentionHead rounded = head;
+    rounded.k = Rounded(k_, head, head.k);
+    rounded.v = Rounded(v_, head, head.v);
+    accelerated->attend(rounded, scratch);
+  }
+
+ private:
+  CacheRows Rounded(const Format& format, const AttentionHead& head, const CacheRows& floats) {
+    const std::lock_guard lock(mutex_);
+    auto& rows = rows_[floats.first];
+    rows.reserve(kMostTokens * head.head_dim);
+    const size_t d = head.head_dim;
+    std::vector<std::byte> bytes(d / format.block_size * format.block_bytes);
+    for (size_t r = rows.size() / d; r < head.rows + head.tokens - 1; ++r) {
+      const auto* row = reinterpret_cast<const float*>(floats.Row(r));
+      std::vector<float> x(row, row + d);
+      if (rotated_ && IsRotated(format)) Rotate(x.data(), d);
+      format.encode(x.data(), d / format.block_size, bytes.data());
+      format.decode(bytes.data(), d / format.block_size, x.data());
+      if (rotated_ && IsRotated(format)) Rotate(x.data(), d);
+      rows.insert(rows.end(), x.begin(), x.end());
+    }
+    return {&FormatOf(Type::kF32), reinterpret_cast<const std::byte*>(rows.data()), d * sizeof(float)};
+  }
+
+  static constexpr size_t kMostTokens = 16384;  // rows stay where they are while others read them
+  const Format& k_;
+  const Format& v_;
+  bool rotated_;
+  std::mutex mutex_;
+  std::map<const std::byte*, std::vector<float>> rows_;
+};
+
+RoundedCache* rounded_cache;
+
+// Every text anew, through a RoundedCache.
+Logits RunRounded(const Model& model, Type k, Type v, bool rotated, const Workers& workers, const Texts& texts,
+                  const Limits& limits) {
+  const auto cache = std::make_unique<RoundedCache>(FormatOf(k), FormatOf(v), rotated);
+  rounded_cache = cache.get();
+  Kernels kernels = TableFor(Rounding::kNone);
+  kernels.attend = [](const AttentionHead& head, float* scratch) { rounded_cache->Attend(head, scratch); };
+  Limits floats = limits;
+  floats.k = floats.v = Type::kF32;
+  Logits logits;
+  for (const auto& text : texts) {
+    cache->Forget();
+    const Logits some = Run(model, kernels, workers, {text}, floats);
+    logits.insert(logits.end(), some.begin(), some.end());
+  }
+  return logits;
+}
+
+// The table of the cache's formats.
+void CompareCaches(const std::string& path, const Texts& texts, const Workers& workers, Limits limits) {
+  struct Pair {
+    Type k, v;
+  };
+  constexpr Pair kPairs[] = {{Type::kF32, Type::kF32},
+                             {Type::kQ8_0, Type::kQ8_0},
+                             {Type::kQ8_0, Type::kIQ4_NL},
+                             {Type::kIQ4_NL, Type::kIQ4_NL},
+                             {Type::kIQ4_NL, Type::kNL3}};
+  const LoadedFile file(path);
+  const Config& c = file.model.config;
+  const Kernels kernels = TableFor(Rounding::kNone);
+  limits.k = limits.v = Type::kF16;
+  const Logits reference = Run(file.model, kernels, workers, texts, limits);
+  std::printf("%s, head_dim %u: %zu tokens, kernels %s\n\n", path.substr(path.rfind('/') + 1).c_str(), c.key_length,
+              Count(texts), accelerated->name);
+  std::printf(
+      "| keys | values | bits | KL | same best | not rotated: KL | same best | float queries: KL | same best |\n"
+      "|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+  for (const Pair& pair : kPairs) {
+    const Format& k = FormatOf(limits.k = pair.k);
+    const Format& v = FormatOf(limits.v = pair.v);
+    if (c.key_length % k.block_size != 0 || c.key_length % v.block_size != 0) continue;
+    std::printf(
+        "| %s | %s | %.2f", k.name, v.name,
+        4.0 * (static_cast<double>(k.block_bytes) / k.block_size + static_cast<double>(v.block_bytes) / v.block_size));
+    for (const Logits& logits : {Run(file.model, kernels, workers, texts, limits),
+                                 RunRounded(file.model, pair.k, pair.v, false, workers, texts, limits),
+                                 RunRounded(file.model, pair.k, pair.v, true, workers, texts, limits)}) {
+      const Distance distance = Compare(reference, logits, c.vocab_size);
+      std::printf(" | %.6f | %.2f %%", distance.kl, 100 * distance.same);
+    }
+    std::printf(" |\n");
+    std::fflush(stdout);
+  }
+  std::printf("\n");
+}
+
 // A directory that goes when the program ends well.
 struct Directory {
   Directory() {
@@ -262,7 +365,8 @@ class Table {
       : texts_(texts),
         workers_(workers),
         limits_(limits),
-        exact_(Run(model, Rounding::kNone, workers, texts, {.batch = limits.batch})) {
+        exact_(Run(model, TableFor(Rounding::kNone), workers, texts,
+                   {.batch = limits.batch, .k = Type::kF32, .v = Type::kF32})) {
     std::printf("%zu tokens, kernels %s\n\n", Count(texts), accelerated->name);
     std::printf(
         "| weights | MB | floats: KL | same best | a scale for 32: KL | same best | own | "
@@ -273,13 +377,13 @@ class Table {
 
   void Add(const std::string& name, const std::string& path) const {
     const LoadedFile file(path);
-    const Logits floats = Run(file.model, Rounding::kNone, workers_, texts_, limits_);
+    const Logits floats = Run(file.model, TableFor(Rounding::kNone), workers_, texts_, limits_);
     const size_t vocab = file.model.config.vocab_size;
     const Distance all = Compare(exact_, floats, vocab);
     std::printf("| %s | %.1f | %.5f | %.1f %%", name.c_str(),
                 static_cast<double>(std::filesystem::file_size(path)) / 1e6, all.kl, 100 * all.same);
     for (const Rounding rounding : {Rounding::kBlocks, Rounding::kRows}) {
-      const Logits logits = Run(file.model, rounding, workers_, texts_, limits_);
+      const Logits logits = Run(file.model, TableFor(rounding), workers_, texts_, limits_);
       const Distance rounded = Compare(exact_, logits, vocab);
       std::printf(" | %.5f | %.1f %% | %.5f", rounded.kl, 100 * rounded.same, Compare(floats, logits, vocab).kl);
     }
@@ -323,20 +427,23 @@ void AddPacks(const Table& table, const LoadedFile& source, const std::string& i
 int Main(std::vector<std::string> arguments) {
   size_t count = 128;
   std::string text, imatrix;
+  bool caches = false;
   Limits limits;
+  limits.k = limits.v = Type::kF32;
   while (arguments.size() > 2 && arguments[0].starts_with("--")) {
     const char* value = arguments[1].c_str();
     if (arguments[0] == "--tokens") count = std::strtoul(value, nullptr, 10);
     if (arguments[0] == "--text") text = value;
     if (arguments[0] == "--imatrix") imatrix = value;
     if (arguments[0] == "--state" && arguments[1] == "i16") limits.state = StateForm::kI16;
+    if (arguments[0] == "--caches") caches = arguments[1] == "on";
     if (arguments[0] == "--batch") limits.batch = static_cast<uint32_t>(std::strtoul(value, nullptr, 10));
     arguments.erase(arguments.begin(), arguments.begin() + 2);
   }
   if (arguments.empty() || arguments[0].starts_with("--") || count == 0 || limits.batch == 0) {
     std::fprintf(stderr,
-                 "usage: quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] MODEL.gguf "
-                 "[FILE...]\n");
+                 "usage: quality [--tokens N] [--text FILE] [--imatrix FILE] [--state i16] [--batch N] [--caches on] "
+                 "MODEL.gguf [FILE...]\n");
     return 2;
   }
   const ThreadPool pool(0);
@@ -348,6 +455,10 @@ int Main(std::vector<std::string> arguments) {
   const LoadedFile model(arguments[0]);
   const Texts texts =
       text.empty() ? RandomTokens(count, model.model.config.vocab_size) : TextTokens(model.file, text, count);
+  if (caches) {
+    for (const std::string& path : arguments) CompareCaches(path, texts, pool.workers(), limits);
+    return 0;
+  }
   const Table table(model.model, texts, pool.workers(), limits);
   for (size_t i = 0; i < arguments.size(); ++i) {
     table.Add(arguments[i].substr(arguments[i].rfind('/') + 1), arguments[i]);

@@ -53,7 +53,7 @@ TEST_CASE("help and version are fine and complete") {
   }
   const std::string run = RunFine({"run", "--help"}).out;
   for (const char* option :
-       {"-p TEXT", "-n N", "--ctx N", "--threads N", "--kv f16|f32", "--state f32|i16", "--temp X", "--seed X",
+       {"-p TEXT", "-n N", "--ctx N", "--threads N", "--kv f16|f32|q8|q4", "--state f32|i16", "--temp X", "--seed X",
         "--ignore-eos", "--system TEXT", "--think on|off", "--raw", "--messages FILE"}) {
     CHECK(run.find(std::string("\n  ") + option + " ") != std::string::npos);
   }
@@ -81,7 +81,7 @@ TEST_CASE("wrong use is 2 and one line") {
   for (const char* value : {"0", "-1", "1.5", "99999999999"}) CheckError(with(raw, {"-n", value}), 2, "-n");
   for (const char* value : {"-1", "1.5", "x"}) CheckError(with(raw, {"--seed", value}), 2, "--seed");
   for (const char* value : {"1.1", "-0.1", "nan"}) CheckError(with(raw, {"--top-p", value}), 2, "--top-p");
-  CheckError(with(raw, {"--kv", "q4"}), 2, "--kv");
+  CheckError(with(raw, {"--kv", "q5"}), 2, "--kv");
   CheckError(with(raw, {"--state", "f16"}), 2, "--state");
   CheckError(with(raw, {"--think", "maybe"}), 2, "--think");
   CheckError(with(raw, {"--system", "s"}), 2, "--system");

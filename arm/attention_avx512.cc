@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Coded rows of the cache for AVX-512 with VNNI: a register holds 32 codes of each of two rows.
+#include "arm/score_rows.h"
+#include "arm/simd_avx512.h"
+
+namespace thimble {
+
+template <>
+struct Codes<Avx512> {
+  using S = Simd<Avx512>;
+  using One = S::One;
+  using Sum = __m512;
+  using Scale = __m512;
+  static constexpr size_t kVectors = 2;
+
+  static Sum Zero() { return _mm512_setzero_ps(); }
+  static Scale Scales(const S::Rows& w, size_t offset) {
+    const __m128i halves[2] = {_mm_set1_epi16(*w.At<int16_t>(offset, 0)), _mm_set1_epi16(*w.At<int16_t>(offset, 1))};
+    return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(halves[0]), halves[1], 1));
+  }
+  // Products want one side without a sign: the rows' codes give theirs to the query's.
+  static __m512i MultiplyFrom(__m512i start, __m512i rows, __m512i query) {
+    const __mmask64 minus = _mm512_movepi8_mask(rows);
+    const __m512i turned = _mm512_mask_sub_epi8(query, minus, _mm512_setzero_si512(), query);
+    return _mm512_dpbusd_epi32(start, _mm512_abs_epi8(rows), turned);
+  }
+  static __m512i Multiply(__m512i rows, __m512i query) { return MultiplyFrom(_mm512_setzero_si512(), rows, query); }
+  static __m512i Refine(__m512i products, __m512i rows, __m512i low) {
+    return MultiplyFrom(_mm512_slli_epi32(products, 7), rows, low);
+  }
+  static Sum AddScaled(Sum sum, __m512i products, Scale row_scales, float query_scale) {
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_mul_ps(row_scales, _mm512_set1_ps(query_scale)), sum);
+  }
+  static void Totals(Sum sum, float* totals) {
+    One::Totals(_mm512_castps512_ps256(sum), totals);
+    One::Totals(_mm512_extractf32x8_ps(sum, 1), totals + 1);
+  }
+
+  static __m256i Eighths(const uint8_t* low, const uint8_t* high) {
+    const __m256i lows = _mm256_set1_epi64x(static_cast<int64_t>(One::Word(low) | uint64_t{One::Word(low + 4)} << 32));
+    const __m256i highs = _mm256_set1_epi32(static_cast<int>(One::Word(high)));
+    const __m256i third = _mm256_srlv_epi32(highs, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i two = _mm256_srlv_epi64(lows, _mm256_setr_epi64x(0, 2, 4, 6));
+    return _mm256_or_si256(_mm256_and_si256(two, _mm256_set1_epi8(3)),
+                           _mm256_slli_epi16(_mm256_and_si256(third, _mm256_set1_epi8(1)), 2));
+  }
+  static void StoreFloats(__m256i codes, const uint16_t* scale, float* to) {
+    const __m512 scales = _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(*scale)));
+    const __m512 first = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(codes)));
+    const __m512 second = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(codes, 1)));
+    _mm512_storeu_ps(to, _mm512_mul_ps(first, scales));
+    _mm512_storeu_ps(to + 16, _mm512_mul_ps(second, scales));
+  }
+};
+
+template const CodedFormat* FindCodedFormat<Avx512>(Type type);
+
+}  // namespace thimble
