@@ -27,7 +27,7 @@ struct Codes;
 
 /// The codes of a block, from where it begins in its rows.
 template <class Isa>
-struct CodedQ8_0 {
+struct CodedQ80 {
   using Block = BlockQ8_0;
   static constexpr bool kFine = true;
   template <class S>
@@ -36,7 +36,7 @@ struct CodedQ8_0 {
   }
 };
 template <class Isa>
-struct CodedIQ4_NL {
+struct CodedIq4Nl {
   using Block = BlockIQ4_NL;
   static constexpr bool kFine = false;
   template <class S>
@@ -136,8 +136,8 @@ void DecodeRows(const RowBlock& block, size_t d, float* to) {
 template <class Isa>
 const CodedFormat* FindCodedFormat(Type type) {
   static constexpr CodedFormat kFormats[] = {
-      {Type::kQ8_0, true, ScoreRows<Isa, CodedQ8_0<Isa>>, DecodeRows<Isa, CodedQ8_0<Isa>>},
-      {Type::kIQ4_NL, false, ScoreRows<Isa, CodedIQ4_NL<Isa>>, DecodeRows<Isa, CodedIQ4_NL<Isa>>},
+      {Type::kQ8_0, true, ScoreRows<Isa, CodedQ80<Isa>>, DecodeRows<Isa, CodedQ80<Isa>>},
+      {Type::kIQ4_NL, false, ScoreRows<Isa, CodedIq4Nl<Isa>>, DecodeRows<Isa, CodedIq4Nl<Isa>>},
       {Type::kNL3, false, nullptr, DecodeRows<Isa, CodedNL3<Isa>>},  // never keys
   };
   for (const CodedFormat& format : kFormats) {
