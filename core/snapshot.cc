@@ -36,6 +36,11 @@ SnapshotHeader Session::Describe() const {
   header.ring_rows = limits_.window == 0 ? 0 : ring_.rows;
   header.state_bytes = state_bytes_;
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();
+  for (size_t i = 0; i < model_->config.rope.dimension_count / 2; ++i) {
+    for (const uint64_t half : {frequencies_[i], frequencies_[i] >> 32}) {
+      header.rope = NextChain(header.rope, static_cast<Token>(static_cast<uint32_t>(half)));
+    }
+  }
   header.length = state_->length;
   header.chain = state_->chain;
   header.rows = RowsAt(header.length);
@@ -73,6 +78,7 @@ Error Session::Fits(const SnapshotHeader& image) const {
                 {"window", image.window, own.window},
                 {"sinks", image.sinks, own.sinks},
                 {"rows of the ring", image.ring_rows, own.ring_rows},
+                {"rotary frequencies", image.rope, own.rope},
                 {"bytes of the state", image.state_bytes, own.state_bytes},
                 {"bytes of a token in the cache", image.token_bytes, own.token_bytes}};
   for (const auto& [name, theirs, ours] : shared) {

@@ -25,10 +25,11 @@ struct SnapshotHeader {
   uint64_t ring_rows = 0;    // rows of the cache behind the sinks, which are used again and again; 0: no window
   uint64_t state_bytes = 0;  // of everything but the cache
   uint64_t token_bytes = 0;  // of one token in the cache, all layers
+  uint64_t rope = 0;         // what keys and queries were turned by, in one number
   uint64_t length = 0;       // tokens fed
   uint64_t chain = 0;        // Session::chain of them
   uint64_t rows = 0;         // tokens in the cache
 };
-static_assert(sizeof(SnapshotHeader) == 80);
+static_assert(sizeof(SnapshotHeader) == 88);
 
 }  // namespace thimble

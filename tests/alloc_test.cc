@@ -46,9 +46,13 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
   const std::string_view stops[] = {"never said", "neither"};
   const std::vector<Token> answers[] = {{1, 2}, {1, 3, 4}, {5}, {1}};
   const std::span<const Token> choices[] = {answers[0], answers[1], answers[2], answers[3]};
-  const Limits limits{.context = 300, .batch = 16, .k = Type::kF16, .v = Type::kF16, .checkpoints = 2};
-  for (const size_t threads : {size_t{1}, size_t{2}}) {
+  const Limits plain{.context = 300, .batch = 16, .k = Type::kF16, .v = Type::kF16, .checkpoints = 2};
+  Limits windowed = plain;
+  windowed.window = 37;
+  windowed.rewind = 3;
+  for (const size_t threads : {size_t{1}, size_t{2}, size_t{3}}) {
     CAPTURE(threads);
+    const Limits& limits = threads == 2 ? windowed : plain;
     const ThreadPool pool(threads);
     Backend backend;
     backend.kernels = &SelectKernels(DescribeCpu());
@@ -93,6 +97,7 @@ TEST_CASE("after Bind nothing is taken, with one thread and with two") {
       fine = bool{next};
       shown += bound.matcher.Push(bound.decoder.Push(*next)).piece.size();
     }
+    fine = fine && bound.session.Rewind(bound.session.rewindable()).ok();
     fine = fine && SaveSnapshot(whole, path.c_str()).ok() && WriteSnapshot(whole, snapshot).ok() &&
            ReadSnapshot({snapshot.data(), SnapshotBytes(whole)}, whole).ok();
     bound.session.Recall(0);

@@ -193,6 +193,17 @@ TEST_CASE("what does not fit is refused with the reason, and nothing changes") {
          "the snapshot's sampler looked back another number of tokens; use the same penalties: penalty_window = 16");
 }
 
+TEST_CASE("keys that were turned otherwise are refused") {
+  const LoadedModel& loaded = DataModel("irregular");
+  Model stretched = loaded.model();
+  stretched.config.rope.scaling_factor = 4;
+  stretched.config.rope.original_context_length = 4096;
+  HeapSession session(loaded.model(), {}), other(stretched, {});
+  const Error error = other->Fits(session->Describe());
+  CHECK(error.status == Status::kBadArgument);
+  CHECK(error.name == "rotary frequencies");
+}
+
 TEST_CASE("without a sampler, here or there, only the session comes back; its options may be others") {
   const Limits limits = Kinds()[0].limits;
   Conversation kept(limits);

@@ -106,6 +106,14 @@ Json PackReport(const Gguf& file, const PackStamp& stamp) {
 Json Plan(const Runtime& runtime, const Limits& limits, const SessionPlan& plan, size_t vocabulary, uint64_t weights) {
   Json json;
   json["context"] = limits.context;
+  if (limits.window != 0) {
+    json["window"] = limits.window;
+    json["sinks"] = limits.sinks;
+  }
+  if (runtime.model().config.rope.scaling_factor > 1) {
+    json["rope_scale"] = runtime.model().config.rope.scaling_factor;
+    json["rope_context"] = runtime.model().config.rope.original_context_length;
+  }
   json["batch"] = limits.batch;
   json["k"] = TypeName(static_cast<uint32_t>(limits.k));
   json["v"] = TypeName(static_cast<uint32_t>(limits.v));
@@ -194,10 +202,16 @@ void Print(const Json& json) {
   PrintModel(json);
   const Json& plan = json["plan"];
   const auto threads = plan["threads"].get<size_t>();
-  std::printf("\nmemory for a context of %u tokens (keys %s, values %s, state %s, batch %u, %zu %s)\n",
-              plan["context"].get<uint32_t>(), plan["k"].get<std::string>().c_str(),
-              plan["v"].get<std::string>().c_str(), plan["state_form"].get<std::string>().c_str(),
-              plan["batch"].get<uint32_t>(), threads, threads == 1 ? "thread" : "threads");
+  const std::string tokens =
+      plan.contains("window") ? "window of the last " + plan["window"].dump() + " and the first " + plan["sinks"].dump()
+                              : "context of " + plan["context"].dump();
+  if (plan.contains("rope_scale")) {
+    std::printf("\nYaRN: %g times %u tokens\n", plan["rope_scale"].get<double>(), plan["rope_context"].get<uint32_t>());
+  }
+  std::printf("\nmemory for a %s tokens (keys %s, values %s, state %s, batch %u, %zu %s)\n", tokens.c_str(),
+              plan["k"].get<std::string>().c_str(), plan["v"].get<std::string>().c_str(),
+              plan["state_form"].get<std::string>().c_str(), plan["batch"].get<uint32_t>(), threads,
+              threads == 1 ? "thread" : "threads");
   PrintRow("state", Mebibytes(plan["state"]), "  DeltaNet states, the same for any context");
   PrintRow("cache", Mebibytes(plan["cache"]), "  keys and values of the attention layers");
   PrintRow("work", Mebibytes(plan["work"]), "  activations of a batch");
@@ -287,6 +301,7 @@ void AddInspect(CLI::App& app, int& code) {
       "session with these limits takes.");
   AddModel(*command, *options);
   AddLimits(*command, *options);
+  AddWindow(*command, *options);
   command->add_flag("--tensors", options->tensors, "list every tensor");
   command->add_flag("--verify", options->verify, "read a pack to its end and compare all checksums");
   command->add_flag("--json", options->json, "print one JSON object");

@@ -51,6 +51,17 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
   command.add_option("--state", options.state, "numbers of the DeltaNet states (default: " + options.state + ")")
       ->option_text("f32|i16")
       ->check(CLI::IsMember({"f32", "i16"}));
+  command
+      .add_option("--rope-scale", options.rope_scale,
+                  "stretch the context so many times, by YaRN (default: the file's)")
+      ->option_text("X")
+      ->check(Between(1, 1024));
+  command
+      .add_option("--rope-ctx", options.rope_context,
+                  "tokens that are stretched (default: the file's, or those it was trained for)")
+      ->option_text("N")
+      ->check(Between(1, 1 << 24));
+  command.add_flag("--lock", options.lock, "take all memory at the start and keep it and the weights out of swap");
   std::vector<std::string> names = {"auto", kPortableKernels.name};
   for (const KernelTable& table : KernelTables()) names.emplace_back(table.kernels->name);
   command.add_option("--backend", options.backend, "kernels that compute (default: the best for this processor)")
@@ -68,6 +79,19 @@ void AddCache(CLI::App& command, CacheOptions& options) {
       ->needs(directory);
   command.add_flag("--verbose", options.verbose, "say what was reused, and when nothing was, why not")
       ->needs(directory);
+}
+
+void AddWindow(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("--window", options.window,
+                  "attend to the last tokens only, and go on without end (default: the whole context)")
+      ->option_text("N")
+      ->check(Between(1, 1 << 30));
+  command
+      .add_option("--sinks", options.sinks,
+                  "with --window: first tokens that stay in sight (default: " + std::to_string(options.sinks) + ")")
+      ->option_text("N")
+      ->check(Between(0, 1 << 30));
 }
 
 CLI::Validator Between(double low, double high) {

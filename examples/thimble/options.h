@@ -13,11 +13,16 @@ struct ModelOptions {
   std::string model;
   uint32_t context = 0;         // tokens; 0: the model's own, at most 4096
   uint32_t batch = 64;          // tokens
+  uint32_t window = 0;          // tokens; 0: the whole context
+  uint32_t sinks = 4;           // tokens
   uint32_t threads = 0;         // 0: all cores, one for a tiny model
   uint32_t decode_threads = 0;  // for one token at a time; 0: `threads`, or as many as memory can feed
   std::string kv = "f16";
   std::string v;  // of the cache's values alone; empty: as kv
   std::string state = "f32";
+  double rope_scale = 0;      // YaRN's factor, 1 for none; 0: the file's
+  uint32_t rope_context = 0;  // tokens that it stretches; 0: the file's, or what the model was trained for
+  bool lock = false;
   std::string backend = "auto";  // or a table of arm/kernel_tables, or "portable"
 };
 
@@ -31,6 +36,7 @@ struct CacheOptions {
 void AddModel(CLI::App& command, ModelOptions& options);
 void AddLimits(CLI::App& command, ModelOptions& options);
 void AddCache(CLI::App& command, CacheOptions& options);
+void AddWindow(CLI::App& command, ModelOptions& options);
 
 /// Takes numbers from `low` to `high`, never NaN.
 CLI::Validator Between(double low, double high);

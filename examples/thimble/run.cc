@@ -159,6 +159,7 @@ void AddRun(CLI::App& app, int& code) {
   command->add_flag("--quiet", options->quiet, "no closing line of figures");
   AddLimits(*command, *options);
   AddCache(*command, options->cache);
+  AddWindow(*command, *options);
   AddSampling(*command, options->sampling);
   command->callback([=, &code] {
     options->has_prompt = command->count("-p") > 0;

@@ -3,6 +3,8 @@
 // See runtime.h.
 #include "runtime.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -50,7 +52,33 @@ Type CacheType(const std::string& name) {
   return name == "q3" ? Type::kNL3 : Type::kF16;
 }
 
+// What the file says of YaRN, or what the user says instead.
+RopeConfig Stretched(const Config& c, const ModelOptions& options) {
+  RopeConfig rope = c.rope;
+  if (options.rope_scale > 0) rope.scaling_factor = static_cast<float>(options.rope_scale);
+  if (options.rope_context > 0) rope.original_context_length = options.rope_context;
+  if (rope.original_context_length == 0) rope.original_context_length = c.context_length;
+  return rope;
+}
+
+// Tokens that the model can be expected to understand.
+uint64_t TrainedContext(const Config& c) {
+  if (c.rope.scaling_factor <= 1) return c.context_length;
+  const double stretched =
+      static_cast<double>(c.rope.original_context_length) * static_cast<double>(c.rope.scaling_factor);
+  return std::max<uint64_t>(c.context_length, static_cast<uint64_t>(stretched));
+}
+
 }  // namespace
+
+Error LockMemory(std::span<const std::byte> memory) {
+  if (mlock(memory.data(), memory.size()) == 0) return {};
+  return {Status::kTooLarge,
+          "the system does not lock this many bytes; raise its limit (ulimit -l), or leave --lock out",
+          {},
+          {},
+          memory.size()};
+}
 
 void Block::Free::operator()(std::byte* memory) const { std::free(memory); }
 
@@ -85,6 +113,11 @@ Error Runtime::Open(const ModelOptions& options) {
   const Result<Model> model = LoadQwen35(file_, measure);
   if (!model) return model.error();
   model_ = *model;
+  model_.config.rope = Stretched(model_.config, options);
+  lock_ = options.lock;
+  for (size_t i = 0; lock_ && i < mapped_.parts().size(); ++i) {
+    if (const Error error = LockMemory(mapped_.parts()[i]); !error.ok()) return error;
+  }
   const Result<const Kernels*> kernels = FindKernels(options.backend);
   if (!kernels) return kernels.error();
   backend_.kernels = *kernels;
@@ -106,6 +139,9 @@ Error Runtime::Place(const std::function<Error(Arena&)>& layout) {
   if (!measure.error().ok()) return measure.error();
   Block block;
   if (const Error error = block.Reserve(measure.used()); !error.ok()) return error;
+  if (lock_) {
+    if (const Error error = block.Lock(); !error.ok()) return error;
+  }
   blocks_.push_back(std::move(block));
   Arena arena(blocks_.back().bytes());
   return layout(arena);
@@ -117,7 +153,9 @@ Error Runtime::BindVocabulary(size_t max_text) {
     if (!model) return model.error();
     const Result<Tokenizer> tokenizer = Tokenizer::Bind(file_, max_text, arena);
     if (!tokenizer) return tokenizer.error();
+    const RopeConfig rope = model_.config.rope;
     model_ = *model;
+    model_.config.rope = rope;
     tokenizer_ = *tokenizer;
     return {};
   });
@@ -136,12 +174,15 @@ size_t Runtime::arena_bytes() const {
 Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
   Limits limits;
   limits.context = options.context != 0 ? options.context : std::min(limits.context, model_.config.context_length);
-  limits.batch = std::min(options.batch, limits.context);
+  limits.window = options.window;
+  limits.sinks = options.sinks;
+  limits.batch = limits.window == 0 ? std::min(options.batch, limits.context) : options.batch;
   limits.k = CacheType(options.kv);
   limits.v = options.v.empty() ? limits.k : CacheType(options.v);
   limits.state = options.state == "i16" ? StateForm::kI16 : StateForm::kF32;
-  if (limits.context > model_.config.context_length) {
-    Note("--ctx is more tokens than the model was trained for", std::to_string(model_.config.context_length));
+  const uint64_t trained = TrainedContext(model_.config);
+  if (limits.window == 0 && limits.context > trained) {
+    Note("--ctx is more tokens than the model was trained for", std::to_string(trained));
   }
   return limits;
 }
@@ -149,7 +190,7 @@ Result<Limits> Runtime::LimitsOf(const ModelOptions& options) const {
 Result<bool> Runtime::Feed(std::span<const Token> tokens, size_t more, std::span<const size_t> stops,
                            const std::function<void(size_t)>& reached) {
   const size_t needed = session_.length() + tokens.size() + more;
-  if (needed > session_.limits().context) {
+  if (tokens.size() + more > session_.room()) {
     return Error{Status::kFull, "this does not fit in the context; raise --ctx to at least", {}, {}, needed};
   }
   Progress progress("prompt", "tokens", tokens.size());

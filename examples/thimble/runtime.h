@@ -23,10 +23,14 @@
 
 namespace thimble::program {
 
+/// Brings memory in and keeps it there.
+Error LockMemory(std::span<const std::byte> memory);
+
 /// Memory for an arena: one aligned block, zero pages until touched, given back at the end.
 class Block {
  public:
   Error Reserve(size_t bytes);
+  Error Lock() const { return LockMemory({memory_.get(), size_}); }
   std::span<std::byte> bytes() const { return {memory_.get(), size_}; }
 
  private:
@@ -78,6 +82,7 @@ class Runtime {
   MappedModel mapped_;
   Gguf file_;
   std::optional<PackStamp> stamp_;
+  bool lock_ = false;
   Model model_;
   std::optional<ThreadPool> pool_;
   Backend backend_;

@@ -105,7 +105,8 @@ Result<bool> Speaker::FeedPrompt(std::span<const Token> prompt, Answer* answer) 
   return fed;
 }
 
-// Feeds the first `count` of tokens_ and answers. Ctrl-C before the answer leaves everything as it was.
+// Feeds the first `count` of tokens_ and answers. Ctrl-C before the answer leaves everything as it was, unless a
+// window has moved too far for that.
 Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
   std::span<const Token> prompt(tokens_.data(), count);
   if (options_.until == SpeakerOptions::Until::kSystem) {
@@ -113,13 +114,20 @@ Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
     if (!turns.empty()) prompt = prompt.first(turns[0]);
   }
   const Stopwatch watch;
-  if (turns_) runtime_.session().Keep(0);
+  Session& session = runtime_.session();
+  const size_t before = session.length();
+  if (turns_) session.Keep(0);
   const Result<bool> fed = FeedPrompt(prompt, answer);
   if (!fed) return fed.error();
   if (!*fed) {
-    if (turns_) runtime_.session().Recall(0);
-    answer->stopped = "interrupted";
-    return {};
+    const size_t done = session.length() - before;
+    if (turns_ && done > session.recall_reach()) {  // a window has moved on: there is no way back, so the rest follows
+      if (const Error error = session.Feed(prompt.subspan(done)); !error.ok()) return error;
+    } else {
+      if (turns_) session.Recall(0);
+      answer->stopped = "interrupted";
+      return {};
+    }
   }
   answer->prompt_tokens = prompt.size();
   answer->prefill_seconds = watch.seconds();

@@ -82,6 +82,10 @@ TEST_CASE("wrong use is 2 and one line") {
   for (const char* value : {"-1", "1.5", "x"}) CheckError(with(raw, {"--seed", value}), 2, "--seed");
   for (const char* value : {"1.1", "-0.1", "nan"}) CheckError(with(raw, {"--top-p", value}), 2, "--top-p");
   CheckError(with(raw, {"--kv", "q5"}), 2, "--kv");
+  CheckError(with(raw, {"--v", "f32"}), 2, "fewer bits");
+  for (const char* value : {"0", "-1", "x"}) CheckError(with(raw, {"--window", value}), 2, "--window");
+  CheckError(with(raw, {"--sinks", "-1"}), 2, "--sinks");
+  for (const char* value : {"0.5", "nan", "x"}) CheckError(with(raw, {"--rope-scale", value}), 2, "--rope-scale");
   CheckError(with(raw, {"--state", "f16"}), 2, "--state");
   CheckError(with(raw, {"--think", "maybe"}), 2, "--think");
   CheckError(with(raw, {"--system", "s"}), 2, "--system");
@@ -418,6 +422,37 @@ TEST_CASE("bench leaves out what is not wanted, draws, and refuses what makes no
   CheckError({"bench", kTied, "--pp", "4", "--depth", "5", "--ctx", "8"}, 1, "--ctx to at least: 9");
 }
 
+TEST_CASE("with a window an answer has no end, and is the same while all of it is in sight") {
+  const auto ids = [](Words more) {
+    Words words = {"run", kTied, "--raw", "-p", "a window", "--temp", "0", "--ignore-eos", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return RunFine(words).lines().at(0)["ids"];
+  };
+  CHECK(ids({"-n", "40", "--window", "60"}) == ids({"-n", "40"}));
+  CHECK(ids({"-n", "300", "--ctx", "8", "--window", "20", "--sinks", "2", "--batch", "3"}).size() == 300);
+}
+
+TEST_CASE("YaRN's plan, by the options or by the file; --lock") {
+  const Json plan =
+      RunFine({"inspect", kTied, "--json", "--ctx", "1010000", "--rope-scale", "4", "--rope-ctx", "262144"})
+          .lines()
+          .at(0)["plan"];
+  CHECK(plan["context"] == 1010000);
+  CHECK(plan["rope_scale"] == 4);
+  CHECK(plan["rope_context"] == 262144);
+  const auto logits = [](Words more) {
+    Words words = {"logits", kModels + "yarn.gguf", "--ids", "1,2,3,4,5,6,7,8,9,10,11,12"};
+    words.insert(words.end(), more.begin(), more.end());
+    return RunFine(words).out;
+  };
+  const Json file = RunFine({"inspect", kModels + "yarn.gguf", "--json"}).lines().at(0)["plan"];
+  const std::string scale = file["rope_scale"].dump(), context = file["rope_context"].dump();
+  CHECK(logits({"--rope-scale", scale, "--rope-ctx", context}) == logits({}));
+  CHECK(logits({"--rope-scale", "1"}) != logits({}));
+  const Outcome locked = Run({"run", kTied, "--raw", "-p", "x", "-n", "1", "--lock"});
+  CHECK((locked.code == 0 || locked.err.find("ulimit -l") != std::string::npos));
+}
+
 TEST_CASE("inspect adds up") {
   for (const std::string& model : {kTied, kIntent, kModels + "split-00001-of-00003.gguf"}) {
     const Json small = RunFine({"inspect", model, "--json", "--ctx", "64", "--tensors"}).lines().at(0);
@@ -428,6 +463,11 @@ TEST_CASE("inspect adds up") {
           bytes(plan, "state") + bytes(plan, "cache") + bytes(plan, "work") + bytes(plan, "vocabulary"));
     CHECK(bytes(large["plan"], "cache") == 8 * bytes(plan, "cache"));
     CHECK(bytes(large["plan"], "state") == bytes(plan, "state"));
+    const Json window =
+        RunFine({"inspect", model, "--json", "--window", "29", "--sinks", "4", "--batch", "32"}).lines().at(0);
+    CHECK(bytes(window["plan"], "cache") == bytes(plan, "cache"));
+    CHECK(window["plan"]["window"] == 29);
+    CHECK(window["plan"]["sinks"] == 4);
     const Json half = RunFine({"inspect", model, "--json", "--ctx", "64", "--state", "i16"}).lines().at(0);
     CHECK(bytes(half["plan"], "state") < bytes(plan, "state"));
     CHECK(half["plan"]["state_form"] == "I16");
