@@ -63,7 +63,7 @@ class AttentionPass {
     const size_t h = i % head_.group;
     return {t,
             head_.q + t * head_.q_token_stride + h * head_.q_stride,
-            head_.sink_q + t * head_.sink_q_token_stride + h * head_.sink_q_stride,
+            head_.ring.sinks == 0 ? nullptr : head_.sink_q + t * head_.sink_q_token_stride + h * head_.sink_q_stride,
             head_.out + t * head_.out_token_stride + h * head_.out_stride,
             scores_ + i * kAttentionTile,
             maximum_ + i,

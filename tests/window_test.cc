@@ -117,8 +117,9 @@ TEST_CASE("what a window gives is what the definition says, sinks at the distanc
   for (const char* name : {"irregular", "tied", "yarn"}) {
     const LoadedModel& model = DataModel(name);
     const std::vector<Token> tokens = Tokens(230, model.config().vocab_size);
-    for (const auto& [window, sinks, batch] : std::initializer_list<std::array<uint32_t, 3>>{
+    for (const auto& shape : std::initializer_list<std::array<uint32_t, 3>>{
              {1, 0, 9}, {1, 2, 5}, {17, 0, 13}, {23, 4, 1}, {64, 1, 64}, {31, 5, 200}, {100, 71, 33}}) {
+      const uint32_t window = shape[0], sinks = shape[1], batch = shape[2];
       CAPTURE(name);
       CAPTURE(window);
       CAPTURE(sinks);
