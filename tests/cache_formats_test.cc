@@ -150,7 +150,8 @@ TEST_CASE("NL3: bits lie where its header says") {
   const std::vector<float> y = Normal(kBlock, 1.0, 5);
   float sum = 0.0f;
   for (size_t i = 0; i < kBlock; ++i) sum += x[i] * y[i];
-  CHECK(kFormatNL3.dot(reinterpret_cast<const std::byte*>(&block), 1, y.data()) == doctest::Approx(sum).epsilon(1e-5));
+  const float dot = kFormatNL3.dot(reinterpret_cast<const std::byte*>(&block), 1, y.data());
+  CHECK(static_cast<double>(dot) == doctest::Approx(static_cast<double>(sum)).epsilon(1e-5));
 }
 
 TEST_CASE("rotation: the Walsh-Hadamard matrix, lengths and products kept, its own inverse") {
@@ -175,7 +176,8 @@ TEST_CASE("rotation: the Walsh-Hadamard matrix, lengths and products kept, its o
     CHECK(off < 1e-5);
     CHECK(rotated == doctest::Approx(product).epsilon(1e-5));
     Rotate(hx.data(), n);
-    for (size_t i = 0; i < n; ++i) CHECK(hx[i] == doctest::Approx(x[i]).epsilon(1e-5));
+    for (size_t i = 0; i < n; ++i)
+      CHECK(static_cast<double>(hx[i]) == doctest::Approx(static_cast<double>(x[i])).epsilon(1e-5));
   }
   CHECK_FALSE(IsRotated(kFormatQ8_0));
   CHECK(IsRotated(kFormatIQ4_NL));

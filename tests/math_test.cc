@@ -75,8 +75,8 @@ TEST_CASE("CosSin follows cosine and sine all the way around") {
     float s = 0.0f;
     CosSin(turn, &c, &s);
     const long double angle = std::ldexp(static_cast<long double>(turn), -64) * 2 * std::numbers::pi_v<long double>;
-    worst = std::max(worst, std::fabs(static_cast<double>(c - std::cos(angle))));
-    worst = std::max(worst, std::fabs(static_cast<double>(s - std::sin(angle))));
+    worst = std::max(worst, std::fabs(static_cast<double>(static_cast<long double>(c) - std::cos(angle))));
+    worst = std::max(worst, std::fabs(static_cast<double>(static_cast<long double>(s) - std::sin(angle))));
   }
   CHECK(worst < 6.1e-8);  // half a last place at 1, and no more
 }
