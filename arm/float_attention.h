@@ -168,10 +168,11 @@ class AttentionPass {
   // Tiles begin at multiples of their size, whatever a token's window: what a token gets depends on its own rows only.
   void AttendTile(size_t begin, size_t end) const {
     const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_.head_dim));
-    ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState&, float* scores) {
-      if (!head_.Skips(t, begin)) return;
-      for (size_t r = 0; r < kAttentionTile; r += V::kWidth) V::Store(scores + r, V::Set(-__builtin_inff()));
-    });
+    if (head_.Skips(head_.tokens - 1, begin)) {
+      ForQueries(0, [&](size_t, const SoftmaxState&, float* scores) {
+        for (size_t r = 0; r < kAttentionTile; r += V::kWidth) V::Store(scores + r, V::Set(-__builtin_inff()));
+      });
+    }
     if (ScoresCodes()) {
       ScoreCodes(begin, end);
     } else {
@@ -204,10 +205,11 @@ class AttentionPass {
   template <class Body>
   void ForBlocks(const CacheRows& cache, size_t begin, size_t end, const Body& body) const {
     for (size_t r = head_.Seen(begin); r < end; r = head_.Seen(r)) {
-      const size_t run = Least(head_.ring.RunEnd(r), end);
-      for (const std::byte* first = cache.Row(head_.ring.Slot(r)); r < run;) {
+      const Ring::Run run = head_.ring.RunOf(r);
+      const size_t run_end = Least(run.end, end);
+      for (const std::byte* first = cache.Row(run.slot); r < run_end;) {
         // One token's rows come from far, so they are read from end to end, few at a time.
-        const RowBlock lying = {first, cache.stride, Least(run - r, head_.tokens == 1 ? 4 : kAttentionBlock)};
+        const RowBlock lying = {first, cache.stride, Least(run_end - r, head_.tokens == 1 ? 4 : kAttentionBlock)};
         ForTokens(cache, lying, r, Scores(0) + (r - begin), body);
         r += lying.count;
         first += lying.count * lying.stride;
@@ -303,16 +305,17 @@ class AttentionPass {
   // own are not looked at, rows before its window are made up for.
   void ScoreCodes(size_t begin, size_t end) const {
     const size_t d = head_.head_dim;
-    for (size_t r = head_.Seen(begin), run; r < end; r = head_.Seen(run)) {
-      run = Least(head_.ring.RunEnd(r), end);
+    for (size_t r = head_.Seen(begin), run_end; r < end; r = head_.Seen(run_end)) {
+      const Ring::Run run = head_.ring.RunOf(r);
+      run_end = Least(run.end, end);
       const size_t first = FirstToken(r) * head_.group;
       const size_t query = first + (r < head_.ring.sinks ? SinkQueries() : 0);
       const CodedQueries queries = {query_codes_ + query * d, LowCodes() + query * d, query_scales_ + query * (d / 32),
                                     head_.tokens * head_.group - first, d};
       float* scores = scores_ + first * kAttentionTile + (r - begin);
-      k_coded_->score({head_.k.Row(head_.ring.Slot(r)), head_.k.stride, run - r}, queries, scores);
+      k_coded_->score({head_.k.Row(run.slot), head_.k.stride, run_end - r}, queries, scores);
       ForQueries(FirstToken(r), [&](size_t t, const SoftmaxState&, float* of_tile) {
-        const size_t lowest = Least(head_.RowsOf(t, r, run).first, run);
+        const size_t lowest = Least(head_.RowsOf(t, r, run_end).first, run_end);
         for (size_t i = r; i < lowest; ++i) of_tile[i - begin] = -__builtin_inff();
       });
     }

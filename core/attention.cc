@@ -73,10 +73,8 @@ class AttentionPass {
   // The rows [begin, end) of a tile.
   void Attend(size_t begin, size_t end) const {
     const size_t d = head_.head_dim;
-    for (size_t i = 0; i < count(); ++i) {
-      const Query query = At(i);
-      if (!head_.Skips(query.token, begin)) continue;
-      for (size_t r = 0; r < kAttentionTile; ++r) query.scores[r] = -std::numeric_limits<float>::infinity();
+    if (head_.Skips(head_.tokens - 1, begin)) {
+      for (size_t i = 0; i < count() * kAttentionTile; ++i) scores_[i] = -std::numeric_limits<float>::infinity();
     }
     ForRows(head_.k, begin, end, [&](size_t r, const Query& query) {
       const float* q = r < head_.ring.sinks ? query.sink_q : query.q;

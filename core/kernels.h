@@ -77,9 +77,18 @@ struct Ring {
   size_t sinks = 0;
   size_t rows = SIZE_MAX / 2;  // that are used again and again, at least 1
 
-  size_t Slot(size_t token) const { return token < sinks ? token : sinks + (token - sinks) % rows; }
-  /// The end of the tokens from this one on whose rows lie side by side, and of which all are sinks or none.
-  size_t RunEnd(size_t token) const { return token < sinks ? sinks : token - (token - sinks) % rows + rows; }
+  /// The slot of a token, and the end of the tokens from it on whose rows lie side by side, and of which all are sinks
+  /// or none.
+  struct Run {
+    size_t slot, end;
+  };
+  Run RunOf(size_t token) const {
+    if (token < sinks) return {token, sinks};
+    const size_t behind = token - sinks;
+    const size_t turned = behind < rows ? behind : behind % rows;  // a division is dear beside a short row
+    return {sinks + turned, token - turned + rows};
+  }
+  size_t Slot(size_t token) const { return RunOf(token).slot; }
 };
 
 /// The keys or the values of one head in the cache.
@@ -125,7 +134,7 @@ struct AttentionHead {
     const size_t lowest = begin < ring.sinks ? 0 : Lowest(t);
     return {begin < lowest ? lowest : begin, end < rows + t ? end : rows + t};
   }
-  /// Whether token t reads any of the rows [begin, end), and whether there are some before its last that it does not.
+  /// Whether token t reads any of the rows [begin, end); whether some behind `begin` have left its window.
   bool Reads(size_t t, size_t begin, size_t end) const {
     return begin < rows + t && (begin < ring.sinks || end > Lowest(t));
   }
