@@ -29,6 +29,8 @@ const std::vector<Case>& Cases() {
       {"16 bits", {.context = 400, .batch = 20, .state = StateForm::kI16, .rewind = kRewind}},
       {"window", {.batch = 5, .k = Type::kF32, .v = Type::kF32, .rewind = kRewind, .window = 19, .sinks = 3}},
       {"window, 16 bits", {.batch = 50, .state = StateForm::kI16, .rewind = kRewind, .window = 23, .sinks = 1}},
+      {"window, 4 bits",
+       {.batch = 5, .k = Type::kIQ4_NL, .v = Type::kIQ4_NL, .rewind = kRewind, .window = 19, .sinks = 3}},
       {"window of 1", {.batch = 1, .rewind = kRewind, .window = 1, .sinks = 0}},
   };
   return cases;

@@ -66,6 +66,23 @@ TEST_CASE("a window is full attention bit for bit until a token leaves it, and n
   }
 }
 
+TEST_CASE("coded keys and values in a window are those of full attention, too, until a token leaves") {
+  const LoadedModel& model = DataModel("irregular");
+  const size_t vocab = model.config().vocab_size;
+  const std::vector<Token> tokens = Tokens(90, vocab);
+  for (const auto& [k, v] : {std::pair(Type::kQ8_0, Type::kQ8_0), std::pair(Type::kQ8_0, Type::kIQ4_NL),
+                             std::pair(Type::kIQ4_NL, Type::kNL3)}) {
+    for (const Backend& backend : {Backend(), Fastest()}) {
+      for (const uint32_t batch : {1u, 7u, 40u}) {
+        const Limits whole{.context = 90, .batch = batch, .k = k, .v = v};
+        const Limits windowed{.batch = batch, .k = k, .v = v, .window = 41, .sinks = 3};
+        CHECK(Agree(AllLogits(model.model(), windowed, backend, tokens),
+                    AllLogits(model.model(), whole, backend, tokens), vocab) == 44);
+      }
+    }
+  }
+}
+
 // Full attention's kernel, told to see a window: for a session that keeps every row, and a text. The queries come
 // turned to their own positions; for the sinks they are turned back to where the window was just full.
 struct Definition {
