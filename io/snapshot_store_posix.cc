@@ -248,9 +248,7 @@ bool SnapshotStore::Remove(const Entry& entry) {
 
 // Whether the session now holds what the name promises. A file that does not would be in the way of the right one.
 bool SnapshotStore::Take(const Entry& entry, const Conversed& into, Found* found) {
-  MappedFile file;
-  Error error = file.Open(PathOf(entry));
-  if (error.ok()) error = ReadSnapshot(file.bytes(), into);
+  const Error error = RestoreSnapshot(PathOf(entry), into);
   const Session& session = *into.session;
   const bool is_it = error.ok() && session.length() == entry.length && session.chain() == entry.chain;
   if (error.status == Status::kNotFound || error.status == Status::kSystem || error.status == Status::kFull) {

@@ -13,25 +13,9 @@
 #include "core/weights.h"
 #include "quant/half.h"
 #include "quant/qb4.h"
+#include "tests/xnnpack_gemm.h"
 
-namespace {
-
-// XNNPACK's xnn_f32_qb4w_minmax_params and xnn_qd8_quantization_params; Debian packages its archive but not these.
-struct Params {
-  float min, max;
-  size_t block;
-};
-struct RowQuantisation {
-  int32_t zero_point;
-  float scale;
-};
-
-}  // namespace
-
-extern "C" void xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot(size_t m, size_t n, size_t k, const int8_t* a,
-                                                                     size_t a_stride, const void* w, float* c,
-                                                                     size_t c_stride, size_t tile_stride,
-                                                                     const Params* params, const RowQuantisation* row);
+extern "C" thimble::XnnGemm xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot;
 
 int main() {
   using namespace thimble;
@@ -57,8 +41,8 @@ int main() {
   }
 
   const float infinity = std::numeric_limits<float>::infinity();
-  const Params params = {-infinity, infinity, Qb4::kBlock};
-  const RowQuantisation row = {5, 0.03125f};  // a zero point needs the sums of the rows
+  const XnnParams params = {-infinity, infinity, Qb4::kBlock};
+  const XnnRow row = {5, 0.03125f};  // a zero point needs the sums of the rows
   std::vector<float> y(kRows);
   xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot(1, kRows, kCols, x.data(), kCols, tiles.data(), y.data(),
                                                        kRows * sizeof(float), Qb4::kRows * sizeof(float), &params,

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "console.h"
+
 namespace thimble::program {
 namespace {
 
@@ -54,8 +56,6 @@ Json Row(const std::string& model, const BenchFigures& f) {
   json["decode_ms_per_token"] = Parts(f.decode_parts);
   return json;
 }
-
-std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // A field of CSV; only text ever needs its quotes.
 std::string Field(const Json& value) {
@@ -130,10 +130,10 @@ std::string BenchText(std::span<const BenchFigures> rows) {
 }
 
 std::string BenchJson(const std::string& model, std::span<const BenchFigures> rows) {
-  if (rows.size() == 1) return Dump(Row(model, rows[0]));
+  if (rows.size() == 1) return JsonLine(Row(model, rows[0]));
   Json all = Json::array();
   for (const BenchFigures& f : rows) all.push_back(Row(model, f));
-  return Dump(all);
+  return JsonLine(all);
 }
 
 std::string BenchCsv(const std::string& model, std::span<const BenchFigures> rows) {

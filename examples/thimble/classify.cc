@@ -73,7 +73,7 @@ class Listing {
     json["tokens"] = verdict.tokens;
     json["reused_tokens"] = verdict.reused;
     json["ms"] = seconds * 1000;
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return JsonLine(json);
   }
 
   // A row of the table, under its head if it is the first.

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "io/error_text.h"
 
@@ -76,6 +77,16 @@ Error Print(std::string_view text) {
   const bool written = text.empty() || std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (written && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
   return {Status::kSystem, "this cannot be written", "standard output", {}, static_cast<uint64_t>(errno)};
+}
+
+std::string JsonLine(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string Mebibytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f MiB", static_cast<double>(bytes) / (1024 * 1024));
+  return text;
 }
 
 Error PrintLine(std::string_view text) { return Print(std::string(text) + "\n"); }

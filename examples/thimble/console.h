@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -30,6 +32,12 @@ void NoteError(const Error& error);
 /// earlier write could not.
 Error Print(std::string_view text);
 Error PrintLine(std::string_view text);
+
+/// JSON on one line; bytes that are no UTF-8 are shown as U+FFFD.
+std::string JsonLine(const nlohmann::ordered_json& json);
+
+/// "1.50 MiB".
+std::string Mebibytes(uint64_t bytes);
 
 inline constexpr size_t kMaxInput = size_t{1} << 28;  // bytes of a text that is read whole
 inline constexpr size_t kMaxLine = size_t{1} << 26;   // bytes of a line; more than any context holds

@@ -146,12 +146,6 @@ void PrintRow(std::string name, const std::string& value, const char* remark = "
   std::printf("  %-24s %12s%s\n", name.c_str(), value.c_str(), remark);
 }
 
-std::string Mebibytes(uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f MiB", static_cast<double>(bytes) / (1024 * 1024));
-  return text;
-}
-
 // Names come from the file: whatever is in them stays on its line.
 std::string Shown(std::string text) {
   std::replace_if(
@@ -284,7 +278,7 @@ int Inspect(InspectOptions options) {
   json["chat_template"] = TemplateName(runtime.file());
   json["processor"] = Processor();
   if (options.json) {
-    const Error error = PrintLine(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    const Error error = PrintLine(JsonLine(json));
     return error.ok() ? kFine : Fail(error);
   }
   Print(json);

@@ -44,7 +44,7 @@ std::string JsonText(const Answer& answer, const Speaker& speaker) {
   json["arena_bytes"] = speaker.runtime().arena_bytes();
   json["rss_anon_mb"] = memory.anonymous;
   json["rss_file_mb"] = memory.file;
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return JsonLine(json);
 }
 
 // Behind an answer: the end of its line, or the whole of it as JSON; then the figures.

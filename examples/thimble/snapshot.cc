@@ -45,14 +45,6 @@ std::string Hex(uint64_t number) {
   return text;
 }
 
-std::string Mebibytes(uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f MiB", static_cast<double>(bytes) / (1024 * 1024));
-  return text;
-}
-
-Error PrintJson(const Json& json) { return PrintLine(json.dump(-1, ' ', false, Json::error_handler_t::replace)); }
-
 // --- save
 
 Error Prime(Speaker& speaker, const SaveOptions& options, Answer* answer) {
@@ -99,10 +91,10 @@ int Save(SaveOptions& options) {
   }
   const std::string& place = options.out.empty() ? options.cache.directory : options.out;
   if (options.json) {
-    const Error error = PrintJson({{"path", place},
-                                   {"tokens", answer.prompt_tokens},
-                                   {"reused_tokens", answer.reused_tokens},
-                                   {"seconds", answer.prefill_seconds}});
+    const Error error = PrintLine(JsonLine({{"path", place},
+                                            {"tokens", answer.prompt_tokens},
+                                            {"reused_tokens", answer.reused_tokens},
+                                            {"seconds", answer.prefill_seconds}}));
     return error.ok() ? kFine : Fail(error);
   }
   const Error error = PrintLine(place + ": " + std::to_string(answer.prompt_tokens) + " tokens");
@@ -162,7 +154,7 @@ int InfoOfDirectory(const LookOptions& options) {
                                    {"chain", Hex(entry.chain)},
                                    {"seconds_since_use", AgeOf(entry)}});
     }
-    const Error error = PrintJson(json);
+    const Error error = PrintLine(JsonLine(json));
     return error.ok() ? kFine : Fail(error);
   }
   if (!entries.empty()) std::printf("%8s %14s %14s  %-16s %-16s\n", "tokens", "size", "used", "model", "limits");
@@ -192,7 +184,7 @@ int Info(const LookOptions& options) {
   if (!info) return Fail(info.error());
   const Json json = Describe(*info);
   if (options.json) {
-    const Error error = PrintJson(json);
+    const Error error = PrintLine(JsonLine(json));
     return error.ok() ? kFine : Fail(error);
   }
   for (const auto& [key, value] : json.items()) {

@@ -100,8 +100,8 @@ Result<bool> Speaker::FeedPrompt(std::span<const Token> prompt, Answer* answer) 
   const bool first = fed_.empty();
   fed_.insert(fed_.end(), prompt.begin(), prompt.end());
   if (first) answer->reused_tokens = prefixes_.Restore(fed_, fed_.size());
-  Result<bool> fed = prefixes_.Feed(fed_, prefixes_.PlacesOf(fed_), promised);
-  if (!fed || !*fed) fed_.resize(fed_.size() - prompt.size());
+  const Result<bool> fed = prefixes_.Feed(fed_, prefixes_.PlacesOf(fed_), promised);
+  if (!fed) fed_.resize(fed_.size() - prompt.size());
   return fed;
 }
 
@@ -125,6 +125,7 @@ Error Speaker::Speak(size_t count, const Emit& emit, Answer* answer) {
       if (const Error error = session.Feed(prompt.subspan(done)); !error.ok()) return error;
     } else {
       if (turns_) session.Recall(0);
+      if (prefixes_.open()) fed_.resize(fed_.size() - prompt.size());
       answer->stopped = "interrupted";
       return {};
     }

@@ -29,7 +29,6 @@
 #include "arm/thread_pool.h"
 #include "core/rotate.h"
 #include "core/session.h"
-#include "io/error_text.h"
 #include "io/gguf.h"
 #include "io/imatrix.h"
 #include "io/load_qwen35.h"
@@ -37,14 +36,10 @@
 #include "io/pack_writer.h"
 #include "io/tokenizer.h"
 #include "io/whole_file.h"
+#include "tests/bench/need.h"
 
 namespace thimble {
 namespace {
-
-[[noreturn]] void Fail(const Error& error) {
-  std::fprintf(stderr, "quality: %s: %.*s\n", error.what, static_cast<int>(error.name.size()), error.name.data());
-  std::exit(1);
-}
 
 template <class T>
 T Take(const Result<T>& result) {
@@ -73,7 +68,7 @@ class Memory {
 
 struct LoadedFile {
   explicit LoadedFile(const std::string& path) {
-    if (const Error error = mapped.Open(path.c_str()); !error.ok()) Fail(error);
+    Need(mapped.Open(path.c_str()));
     file = Take(Gguf::Open(mapped.parts()));
     memory = std::make_unique<Memory>([&](Arena& arena) { model = Take(LoadQwen35(file, arena)); });
   }
@@ -183,15 +178,13 @@ Logits Run(const Model& model, const Kernels& kernels, const Workers& workers, c
   limits.context = 1;
   for (const auto& text : texts) limits.context = std::max(limits.context, static_cast<uint32_t>(text.size()));
   Session session;
-  const Memory memory([&](Arena& arena) {
-    if (const Error error = session.Bind(model, limits, backend, arena); !error.ok()) Fail(error);
-  });
+  const Memory memory([&](Arena& arena) { Need(session.Bind(model, limits, backend, arena)); });
   const size_t vocab = model.config.vocab_size;
   Logits logits(Count(texts) * vocab);
   float* at = logits.data();
   for (const auto& text : texts) {
     session.Reset();
-    if (const Error error = session.Feed(text, {at, text.size() * vocab}); !error.ok()) Fail(error);
+    Need(session.Feed(text, {at, text.size() * vocab}));
     at += text.size() * vocab;
   }
   return logits;
@@ -341,9 +334,7 @@ struct Directory {
 
 void WritePack(const PackOrder& order, const Workers& workers, const std::string& path) {
   const auto writer = std::make_unique<PackWriter>();
-  const Memory memory([&](Arena& arena) {
-    if (const Error error = writer->Bind(order, workers.count, arena); !error.ok()) Fail(error);
-  });
+  const Memory memory([&](Arena& arena) { Need(writer->Bind(order, workers.count, arena)); });
   WholeFile file;
   Error error = file.Create(path.c_str(), writer->bytes());
   uint64_t at = writer->header_bytes();
@@ -355,7 +346,7 @@ void WritePack(const PackOrder& order, const Workers& workers, const std::string
   }
   if (error.ok()) error = file.WriteAt(writer->Header(), 0);
   if (error.ok()) error = file.Commit();
-  if (!error.ok()) Fail(error);
+  Need(error);
 }
 
 // What every file is compared with, and the table of all.
@@ -403,8 +394,8 @@ void AddPacks(const Table& table, const LoadedFile& source, const std::string& i
   MappedFile imatrix_file;
   const auto imatrix = std::make_unique<Imatrix>();
   if (!imatrix_path.empty()) {
-    if (const Error error = imatrix_file.Open(imatrix_path.c_str()); !error.ok()) Fail(error);
-    if (const Error error = imatrix->Open(imatrix_file.bytes()); !error.ok()) Fail(error);
+    Need(imatrix_file.Open(imatrix_path.c_str()));
+    Need(imatrix->Open(imatrix_file.bytes()));
   }
   const Directory directory;
   for (const PackRecipe recipe : {PackRecipe::kExact, PackRecipe::kQ4s, PackRecipe::kQ4, PackRecipe::kQ3}) {

@@ -15,29 +15,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "arm/kernel_tables.h"
 #include "arm/thread_pool.h"
-#include "io/error_text.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
 #include "io/snapshot_file.h"
+#include "tests/bench/need.h"
 
 namespace {
 
 using namespace thimble;
 
 constexpr size_t kRounds = 9;
-
-void Need(const Error& error) {
-  if (error.ok()) return;
-  char text[400];
-  const std::string_view line = ErrorText(error, text);
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-  std::exit(1);
-}
 
 // Fresh pages from the system.
 Arena Memory(size_t bytes) {

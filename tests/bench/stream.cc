@@ -14,15 +14,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "arm/cpu.h"
 #include "arm/kernel_tables.h"
 #include "core/session.h"
-#include "io/error_text.h"
 #include "io/load_qwen35.h"
 #include "io/mapped_file.h"
+#include "tests/bench/need.h"
 
 namespace {
 
@@ -30,14 +29,6 @@ using namespace thimble;
 
 constexpr size_t kSettled = 10000;
 constexpr size_t kStretch = 100000;
-
-void Need(const Error& error) {
-  if (error.ok()) return;
-  char text[400];
-  const std::string_view line = ErrorText(error, text);
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-  std::exit(1);
-}
 
 // Resident pages of this process, counted page by page; without taking any memory.
 size_t ResidentPages() {

@@ -27,32 +27,17 @@
 #include "arm/kernel_tables.h"
 #include "quant/half.h"
 #include "quant/qb4.h"
+#include "tests/xnnpack_gemm.h"
 
 namespace thimble {
-namespace {
-
-// XNNPACK's xnn_f32_qb4w_minmax_params and xnn_qd8_quantization_params; Debian packages its archive but not these.
-struct Params {
-  float min, max;
-  size_t block;
-};
-struct RowQuantisation {
-  int32_t zero_point;
-  float scale;
-};
-using Gemm = void(size_t m, size_t n, size_t k, const int8_t* a, size_t a_stride, const void* w, float* c,
-                  size_t c_stride, size_t tile_stride, const Params* params, const RowQuantisation* rows);
-
-}  // namespace
-
 extern "C" {
 #if defined(__aarch64__)
-Gemm xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__neoni8mm, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_4x16c8__neoni8mm,
+XnnGemm xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__neoni8mm, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_4x16c8__neoni8mm,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c4__neondot, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_4x16c4__neondot,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16__neon_mlal_lane,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_6x16__neon_mlal_lane;
 #else
-Gemm xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__avx512vnnigfni_prfm,
+XnnGemm xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__avx512vnnigfni_prfm,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_14x16c8__avx512vnnigfni_prfm,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x16c8__avx512vnni_prfm,
     xnn_qd8_f32_qb4w_gemm_minmax_ukernel_8x16c8__avx512vnni_prfm, xnn_qd8_f32_qb4w_gemm_minmax_ukernel_1x8c8__avx2,
@@ -76,8 +61,8 @@ struct Pair {
   const char* name;
   const char* ours;
   bool Cpu::* needs;
-  Gemm* one;
-  Gemm* many;
+  XnnGemm* one;
+  XnnGemm* many;
   size_t at_a_time, rows, depth;  // of a tile: rows, and values of a row that lie together
 };
 
@@ -193,7 +178,7 @@ struct Tokens {
         codes(count * kCols),
         scales(count * kBlocks, kScale),
         sums(count * kBlocks),
-        rows(count + 16, RowQuantisation{0, kScale}) {
+        rows(count + 16, XnnRow{0, kScale}) {
     std::mt19937 random(2);
     for (size_t i = 0; i < count * kCols; ++i) {
       codes.data()[i] = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
@@ -207,7 +192,7 @@ struct Tokens {
   Padded<int8_t> codes;
   std::vector<float> scales;
   std::vector<int32_t> sums;
-  std::vector<RowQuantisation> rows;
+  std::vector<XnnRow> rows;
 };
 
 // Copies of one matrix, so many that they hold at least `bytes` bytes.
@@ -267,7 +252,7 @@ class Product {
  private:
   void Multiply(size_t r, const std::byte* w) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
-    constexpr Params kParams = {-kInfinity, kInfinity, kBlock};
+    constexpr XnnParams kParams = {-kInfinity, kInfinity, kBlock};
     const size_t step = tokens_.count == 1 ? 1 : pair_.at_a_time;
     for (size_t t = 0; t < tokens_.count; t += step) {
       (step == 1 ? pair_.one : pair_.many)(std::min(step, tokens_.count - t), std::min(kPiece, rows_ - r), kCols,
