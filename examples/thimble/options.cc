@@ -51,6 +51,16 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
   command.add_option("--state", options.state, "numbers of the DeltaNet states (default: " + options.state + ")")
       ->option_text("f32|i16")
       ->check(CLI::IsMember({"f32", "i16"}));
+  AddRope(command, options);
+  command.add_flag("--lock", options.lock, "take all memory at the start and keep it and the weights out of swap");
+  std::vector<std::string> names = {"auto", kPortableKernels.name};
+  for (const KernelTable& table : KernelTables()) names.emplace_back(table.kernels->name);
+  command.add_option("--backend", options.backend, "kernels that compute (default: the best for this processor)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember(names));
+}
+
+void AddRope(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--rope-scale", options.rope_scale,
                   "stretch the context so many times, by YaRN (default: the file's)")
@@ -61,12 +71,6 @@ void AddLimits(CLI::App& command, ModelOptions& options) {
                   "tokens that are stretched (default: the file's, or those it was trained for)")
       ->option_text("N")
       ->check(Between(1, 1 << 24));
-  command.add_flag("--lock", options.lock, "take all memory at the start and keep it and the weights out of swap");
-  std::vector<std::string> names = {"auto", kPortableKernels.name};
-  for (const KernelTable& table : KernelTables()) names.emplace_back(table.kernels->name);
-  command.add_option("--backend", options.backend, "kernels that compute (default: the best for this processor)")
-      ->option_text("NAME")
-      ->check(CLI::IsMember(names));
 }
 
 void AddCache(CLI::App& command, CacheOptions& options) {

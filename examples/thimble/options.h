@@ -35,6 +35,7 @@ struct CacheOptions {
 
 void AddModel(CLI::App& command, ModelOptions& options);
 void AddLimits(CLI::App& command, ModelOptions& options);
+void AddRope(CLI::App& command, ModelOptions& options);  // also part of AddLimits
 void AddCache(CLI::App& command, CacheOptions& options);
 void AddWindow(CLI::App& command, ModelOptions& options);
 

@@ -33,9 +33,8 @@ struct SaveOptions : SpeakerOptions {
   bool json = false;
 };
 
-struct LookOptions {
+struct LookOptions : ModelOptions {
   std::string path;
-  std::string model;
   bool json = false;
 };
 
@@ -217,8 +216,8 @@ Limits LimitsOf(const SnapshotHeader& header) {
 // Restores snapshots into sessions of one model.
 class Judge {
  public:
-  Error Open(const std::string& model) {
-    options_.model = model;
+  Error Open(const ModelOptions& options) {
+    options_ = options;
     options_.threads = 1;  // nothing is computed
     Runtime runtime;
     if (const Error error = runtime.Open(options_); !error.ok()) return error;
@@ -281,7 +280,7 @@ int Verify(const LookOptions& options) {
   Judge judge;
   const bool has_model = !options.model.empty();
   if (has_model) {
-    if (const Error error = judge.Open(options.model); !error.ok()) return Fail(error);
+    if (const Error error = judge.Open(options); !error.ok()) return Fail(error);
   }
   Judge* asked = has_model ? &judge : nullptr;
   if (std::error_code none; std::filesystem::is_directory(options.path, none)) return VerifyDirectory(options, asked);
@@ -340,6 +339,7 @@ void AddSnapshot(CLI::App& app, int& code) {
   command = group->add_subcommand("verify", "Whether snapshots are what was written, and of a model.");
   command->add_option("PATH", verify->path, "a snapshot, or what was --cache-dir")->required()->option_text(" ");
   command->add_option("MODEL", verify->model, "restore them into a session of this model")->option_text(" ");
+  AddRope(*command, *verify);
   command->callback([=, &code] { code = Verify(*verify); });
 }
 

@@ -259,6 +259,11 @@ TEST_CASE("snapshot files: saved, shown, verified, refused") {
     CHECK(outcome.err.find(part) != std::string::npos);
   };
   refused({"snapshot", "verify", path, Talker(2).path()}, 1, "another model: " + path);
+
+  const std::string stretched = directory / "stretched";
+  RunFine({"snapshot", "save", Talker().path(), "--system", kSystem, "-o", stretched, "--rope-scale", "2"});
+  refused({"snapshot", "verify", stretched, Talker().path()}, 1, "rotary frequencies");
+  RunFine({"snapshot", "verify", stretched, Talker().path(), "--rope-scale", "2"});
   std::string changed = bytes;
   changed[changed.size() / 2] ^= 1;
   const ScratchFile flipped(changed), cut(bytes.substr(0, bytes.size() - 1)), text("no snapshot");
