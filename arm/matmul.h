@@ -46,17 +46,30 @@ struct Tile {
   float* mins;        // [cols / 32][kMatmulTileRows], or null
   int32_t* offsets;   // where the instructions want corrections of tokens, [kMatmulTileRows][cols / sub]; else null
 
-  /// Rows [begin, end) of a packed matrix, or of one with a BlockFormat; rows up to kMatmulTileRows become zero.
+  /// Rows [begin, end) of a matrix with a BlockFormat, or of a packed one unless kMultipliesPacked; rows up to
+  /// kMatmulTileRows become zero.
   static Tile Unpack(const Matrix& w, const BlockFormat<Isa>* format, size_t begin, size_t end, std::byte* scratch);
 
   /// y[t * y_stride + r] = row r times token t, for r < rows.
   void Multiply(const Activations& x, size_t rows, float* y, size_t y_stride) const;
 };
 
-/// One token times rows of the packed formats.
+/// Whether many tokens are multiplied with packed tiles as they lie: where unpacking a value costs next to nothing,
+/// that spares the way through the scratch.
+template <class Isa>
+inline constexpr bool kMultipliesPacked = false;
+template <>
+inline constexpr bool kMultipliesPacked<Avx512> = true;
+
+/// Rows of the packed formats.
 template <class Isa>
 struct PackedKernels {
+  /// One token times rows.
   static void Dot(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y);
+
+  /// Kernels::matmul of many tokens, if kMultipliesPacked.
+  static void Multiply(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+                       std::byte* scratch);
 };
 
 /// Kernels::matmul. Defined in matmul_dispatch.h and instantiated in matmul_<isa>.cc.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Products for AVX-512 with VNNI. One vpdpbusd multiplies four values of sixteen rows; its weights are unsigned, so the
-// accumulators start with what their zero point adds. Activations are
-// broadcast by 32 bits.
+// accumulators start with what their zero point adds. Activations are broadcast by 32 bits. Packed tiles are multiplied
+// as they lie: one or two instructions unpack 64 codes for all tokens of a group.
+#include <utility>
+
 #include "arm/gguf_blocks.h"
 #include "arm/matmul_avx.h"
 #include "arm/matmul_dispatch.h"
@@ -83,21 +85,47 @@ __m512i Halves(__m512i bytes) {
                                    0x28);  // (bytes ^ 0x88) & mask
 }
 
-// A block of QB3, codes plus 4, from 0 to 7: four values of 16 rows each.
-struct Units {
-  __m512i u[8];
+// Blocks of packed tiles: codes plus kZero, so none is negative, four values of 16 rows in each of eight units; and the
+// scales of the rows.
+struct Qb4Block {
+  static constexpr size_t kFirst = Qb4::kSumBytes;  // before the blocks of a tile
+  static constexpr size_t kBytes = Qb4::kBlockBytes;
+  static constexpr int32_t kZero = 8;
+
+  explicit Qb4Block(const std::byte* bytes) : p(bytes) {}
+  __m512i Unit(size_t i) const {
+    const __m512i bytes = Load(p + i / 2 * 64);
+    return Halves<0x0f>(i % 2 == 0 ? bytes : _mm512_srli_epi16(bytes, 4));
+  }
+  __m512 scales() const { return _mm512_mul_ps(Scales(p + Qb4::kCodeBytes), _mm512_set1_ps(16.0f)); }
+
+  const std::byte* p;
 };
 
-Units Qb3Units(const std::byte* p) {
-  const __m512i a = Load(p), b = Load(p + Qb3::kUnitBytes), c = Load(p + 2 * Qb3::kUnitBytes);
-  const __m512i seven = _mm512_set1_epi8(7), six = _mm512_set1_epi8(6);
-  const auto low = [&](__m512i v) { return _mm512_and_si512(v, seven); };
+struct Qb3Block {
+  static constexpr size_t kFirst = 0;
+  static constexpr size_t kBytes = Qb3::kBlockBytes;
+  static constexpr int32_t kZero = 4;
+
+  explicit Qb3Block(const std::byte* bytes)
+      : p(bytes), a(Load(p)), b(Load(p + Qb3::kUnitBytes)), c(Load(p + 2 * Qb3::kUnitBytes)) {}
+  __m512i Unit(size_t i) const {
+    if (i == 6) return Join(_mm512_srli_epi16(a, 5), _mm512_srli_epi16(b, 7));
+    if (i == 7) return Join(_mm512_srli_epi16(c, 5), _mm512_srli_epi16(b, 6));
+    const __m512i v = i < 2 ? a : i < 4 ? b : c;
+    return Low(i % 2 == 0 ? v : _mm512_srli_epi16(v, 3));
+  }
+  __m512 scales() const { return Scales(p + Qb3::kCodeBytes); }
+
+  static __m512i Low(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(7)); }
   // (top & 6) | (bit & 1)
-  const auto join = [&](__m512i top, __m512i bit) { return low(_mm512_ternarylogic_epi32(six, top, bit, 0xca)); };
-  return {{low(a), low(_mm512_srli_epi16(a, 3)), low(b), low(_mm512_srli_epi16(b, 3)), low(c),
-           low(_mm512_srli_epi16(c, 3)), join(_mm512_srli_epi16(a, 5), _mm512_srli_epi16(b, 7)),
-           join(_mm512_srli_epi16(c, 5), _mm512_srli_epi16(b, 6))}};
-}
+  static __m512i Join(__m512i top, __m512i bit) {
+    return Low(_mm512_ternarylogic_epi32(_mm512_set1_epi8(6), top, bit, 0xca));
+  }
+
+  const std::byte* p;
+  __m512i a, b, c;
+};
 
 // One token times a tile of QB4, sixteen results. Products are kept sixteenfold, as the scales are divided by 16.
 __m512 DotQb4(const std::byte* tile, const Activations& x) {
@@ -124,38 +152,64 @@ __m512 DotQb3(const std::byte* tile, const Activations& x) {
   for (size_t b = 0; b < x.cols / kBlock; ++b, tile += Qb3::kBlockBytes) {
     PrefetchBlock<Avx512>(tile, Qb3::kBlockBytes);
     const int8_t* codes = x.codes + b * kBlock;
-    const Units units = Qb3Units(tile);
+    const Qb3Block block(tile);
     __m512i even = _mm512_set1_epi32(-4 * x.sums[b]), odd = _mm512_setzero_si512();
     for (size_t i = 0; i < 8; i += 2) {
-      even = _mm512_dpbusd_epi32(even, units.u[i], Broadcast32(codes + 4 * i));
-      odd = _mm512_dpbusd_epi32(odd, units.u[i + 1], Broadcast32(codes + 4 * i + 4));
+      even = _mm512_dpbusd_epi32(even, block.Unit(i), Broadcast32(codes + 4 * i));
+      odd = _mm512_dpbusd_epi32(odd, block.Unit(i + 1), Broadcast32(codes + 4 * i + 4));
     }
-    const __m512 scale = _mm512_mul_ps(Scales(tile + Qb3::kCodeBytes), _mm512_set1_ps(x.scales[b]));
+    const __m512 scale = _mm512_mul_ps(block.scales(), _mm512_set1_ps(x.scales[b]));
     sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), scale, sum);
   }
   return sum;
 }
 
-void UnpackQb4(const std::byte* from, const Tile<Avx512>& tile) {
-  const std::byte* block = from + Qb4::kSumBytes;
-  int8_t* to = tile.codes;
-  for (size_t b = 0; b < tile.cols / kBlock; ++b, block += Qb4::kBlockBytes) {
-    for (size_t k = 0; k < kBlock; k += 8, to += 8 * kRows) {
-      const __m512i bytes = Load(block + k * 8);
-      _mm512_store_si512(to, Halves<0x0f>(bytes));
-      _mm512_store_si512(to + 4 * kRows, Halves<0x0f>(_mm512_srli_epi16(bytes, 4)));
+// Some tokens times a packed tile as it lies. The accumulators of all tokens stay in registers.
+template <size_t kTokens, class Block>
+void MultiplyPacked(const std::byte* tile, const Activations& x, int32_t* offsets, __mmask16 rows, float* y,
+                    size_t y_stride) {
+  const size_t cols = x.cols, blocks = cols / kBlock;
+  for (size_t i = 0; i < kTokens * blocks; ++i) offsets[i] = -Block::kZero * x.sums[i];
+  const std::byte* p = tile + Block::kFirst;
+  __m512 sum[kTokens];
+#pragma GCC unroll 16
+  for (size_t t = 0; t < kTokens; ++t) sum[t] = _mm512_setzero_ps();
+  for (size_t b = 0; b < blocks; ++b, p += Block::kBytes) {
+    PrefetchBlock<Avx512>(p, Block::kBytes);
+    const Block block(p);
+    const int8_t* codes = x.codes + b * kBlock;
+    __m512i dot[kTokens];
+#pragma GCC unroll 16
+    for (size_t t = 0; t < kTokens; ++t) dot[t] = _mm512_set1_epi32(offsets[t * blocks + b]);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; ++i) {
+      const __m512i w = block.Unit(i);
+#pragma GCC unroll 16
+      for (size_t t = 0; t < kTokens; ++t) {
+        dot[t] = _mm512_dpbusd_epi32(dot[t], w, Broadcast32(codes + 4 * i + t * cols));
+      }
     }
-    const __m512 scale = _mm512_mul_ps(Scales(block + Qb4::kCodeBytes), _mm512_set1_ps(16.0f));
-    _mm512_store_ps(tile.scales + b * kRows, scale);
+    const __m512 scale = block.scales();
+#pragma GCC unroll 16
+    for (size_t t = 0; t < kTokens; ++t) {
+      const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[t]), scale);
+      sum[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x.scales[t * blocks + b]), sum[t]);
+    }
   }
+#pragma GCC unroll 16
+  for (size_t t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + t * y_stride, rows, sum[t]);
 }
 
-void UnpackQb3(const std::byte* block, const Tile<Avx512>& tile) {
-  for (size_t b = 0; b < tile.cols / kBlock; ++b, block += Qb3::kBlockBytes) {
-    const Units units = Qb3Units(block);
-    for (size_t i = 0; i < 8; ++i) _mm512_store_si512(tile.codes + (b * kBlock + 4 * i) * kRows, units.u[i]);
-    _mm512_store_ps(tile.scales + b * kRows, Scales(block + Qb3::kCodeBytes));
-  }
+using PackedFunction = void (*)(const std::byte* tile, const Activations& x, int32_t* offsets, __mmask16 rows, float* y,
+                                size_t y_stride);
+
+constexpr size_t kMostTokens = 12;
+
+// MultiplyPacked of 1 to kMostTokens tokens.
+template <class Block, size_t... kLess>
+PackedFunction FunctionFor(size_t tokens, std::index_sequence<kLess...>) {
+  static constexpr PackedFunction kFunctions[] = {MultiplyPacked<kLess + 1, Block>...};
+  return kFunctions[tokens - 1];
 }
 
 // Some tokens times a tile whose scales are shared by kSub values. The accumulators of all tokens stay in registers.
@@ -214,14 +268,8 @@ __mmask16 FirstRows(size_t count) { return static_cast<__mmask16>((1u << count) 
 template <>
 Tile<Avx512> Tile<Avx512>::Unpack(const Matrix& w, const BlockFormat<Avx512>* format, size_t begin, size_t end,
                                   std::byte* scratch) {
-  if (format != nullptr) {
-    const Tile tile = TileIn<Avx512>(scratch, w.cols, format->sub, format->magnitude, format->minimums);
-    UnpackBlocks<Avx512>(w, *format, begin, end, tile);
-    return tile;
-  }
-  const bool qb4 = w.format->type == Type::kQB4;
-  const Tile tile = TileIn<Avx512>(scratch, w.cols, kBlock, qb4 ? 8 : 4, false);
-  (qb4 ? UnpackQb4 : UnpackQb3)(w.tile(begin), tile);
+  const Tile tile = TileIn<Avx512>(scratch, w.cols, format->sub, format->magnitude, format->minimums);
+  UnpackBlocks<Avx512>(w, *format, begin, end, tile);
   return tile;
 }
 
@@ -251,6 +299,26 @@ void PackedKernels<Avx512>::Dot(const Matrix& w, size_t begin, size_t end, const
   for (size_t r = begin; r < end; r += kRows, tile += tile_bytes, y += kRows) {
     const __m512 results = qb4 ? DotQb4(tile, x) : DotQb3(tile, x);
     _mm512_mask_storeu_ps(y, FirstRows(end - r < kRows ? end - r : kRows), results);
+  }
+}
+
+// As many tokens at a time as there are registers for, but in groups of one size.
+template <>
+void PackedKernels<Avx512>::Multiply(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y,
+                                     size_t y_stride, std::byte* scratch) {
+  constexpr std::make_index_sequence<kMostTokens> kLess;
+  const bool qb4 = w.format->type == Type::kQB4;
+  int32_t* offsets = reinterpret_cast<int32_t*>(scratch);
+  for (size_t r = begin; r < end; r += kRows, y += kRows) {
+    const __mmask16 rows = FirstRows(end - r < kRows ? end - r : kRows);
+    size_t t = 0;
+    for (size_t groups = (x.tokens + kMostTokens - 1) / kMostTokens; groups > 0; --groups) {
+      const Activations rest = x.From(t);
+      const size_t tokens = (rest.tokens + groups - 1) / groups;
+      const PackedFunction multiply = qb4 ? FunctionFor<Qb4Block>(tokens, kLess) : FunctionFor<Qb3Block>(tokens, kLess);
+      multiply(w.tile(r), rest, offsets, rows, y + t * y_stride, y_stride);
+      t += tokens;
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which function multiplies which format. For few tokens the blocks are multiplied as they lie in the file; for many,
-// kMatmulTileRows rows are unpacked to 8 bits in the worker's scratch, once, and multiplied with all tokens.
+// kMatmulTileRows rows are unpacked to 8 bits in the worker's scratch, once, and multiplied with all tokens, unless
+// the instruction set multiplies packed ones as they lie.
 #pragma once
 
 #include "arm/float_kernels.h"
@@ -20,6 +21,9 @@ void Matmul(const Matrix& w, size_t begin, size_t end, const Activations& x, flo
   if (x.codes == nullptr || (!packed && format == nullptr)) {
     FloatKernels<typename FloatOf<Isa>::Tag>::Matmul(w, begin, end, x, y, y_stride, scratch);
   } else if (x.tokens >= kTileTokens) {
+    if constexpr (kMultipliesPacked<Isa>) {
+      if (packed) return PackedKernels<Isa>::Multiply(w, begin, end, x, y, y_stride, scratch);
+    }
     for (size_t r = begin; r < end; r += kMatmulTileRows) {
       const size_t stop = r + kMatmulTileRows < end ? r + kMatmulTileRows : end;
       Tile<Isa>::Unpack(w, format, r, stop, scratch).Multiply(x, stop - r, y + (r - begin), y_stride);

@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -237,6 +238,34 @@ TEST_CASE("packed matrices: all sizes") {
         const Weights w = Packed(type, kNumbers[0], 19, 18432, random);
         Rounded x(kNumbers[0], tokens, 18432, random);
         Check(*kernels, w.matrix, 0, 19, x);
+      }
+    }
+  }
+}
+
+// From 4 tokens on, for fewer are multiplied one by one.
+TEST_CASE("packed matrices: a token's results do not depend on its neighbours") {
+  for (const Kernels* kernels : Tables()) {
+    for (const Type type : {Type::kQB4, Type::kQB3}) {
+      constexpr size_t kRows = 37, kCols = 160, kAll = 40;
+      Random random(4);
+      const Weights w = Packed(type, kNumbers[0], kRows, kCols, random);
+      Rounded rounded(kNumbers[0], kAll, kCols, random);
+      const std::unique_ptr<std::byte[], void (*)(void*)> scratch(
+          static_cast<std::byte*>(std::aligned_alloc(64, (MatmulScratch(kCols) + 63) / 64 * 64)), std::free);
+      const auto multiply = [&](size_t first, size_t tokens) {
+        std::vector<float> y(tokens * kRows);
+        Activations x = rounded.view().From(first);
+        x.tokens = tokens;
+        kernels->matmul(w.matrix, 0, kRows, x, y.data(), kRows, scratch.get());
+        return y;
+      };
+      const std::vector<float> all = multiply(0, kAll);
+      for (size_t tokens = 4; tokens < kAll; ++tokens) {
+        for (const size_t first : {size_t{0}, kAll - tokens}) {
+          CAPTURE(tokens);
+          CHECK(std::ranges::equal(multiply(first, tokens), std::span(all).subspan(first * kRows, tokens * kRows)));
+        }
       }
     }
   }
