@@ -11,18 +11,20 @@ struct Codes<Avx2> {
   using S = Simd<Avx2>;
   using Sum = __m256;
   using Scale = __m256;
+  using Products = __m256i;
   static constexpr size_t kVectors = 2;
+  static constexpr size_t kFolded = 1;
 
   static Sum Zero() { return _mm256_setzero_ps(); }
-  static Scale Scales(const S::Rows& w, size_t offset) { return S::Half(w, offset); }
+  static Scale Scales(const S::Rows* w, size_t offset) { return S::Half(*w, offset); }
   static __m256i Multiply(__m256i row, __m256i query) {
     return _mm256_madd_epi16(S::Dot<32, 127, true>(row, query), _mm256_set1_epi16(1));
   }
   static __m256i Refine(__m256i products, __m256i row, __m256i low) {
     return _mm256_add_epi32(_mm256_slli_epi32(products, 7), Multiply(row, low));
   }
-  static Sum AddScaled(Sum sum, __m256i products, Scale row_scale, float query_scale) {
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(row_scale, _mm256_set1_ps(query_scale)), sum);
+  static Sum AddScaled(Sum sum, const __m256i* products, Scale row_scale, float query_scale) {
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(*products), _mm256_mul_ps(row_scale, _mm256_set1_ps(query_scale)), sum);
   }
   static void Totals(Sum sum, float* totals) { S::Totals(sum, totals); }
 
@@ -41,6 +43,10 @@ struct Codes<Avx2> {
       const __m128i eight = i % 2 == 0 ? halves[i / 2] : _mm_srli_si128(halves[i / 2], 8);
       _mm256_storeu_ps(to + 8 * i, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)), scales));
     }
+  }
+  template <const int8_t (&kLevels)[16]>
+  static void StoreLevels(__m256i indices, const uint16_t* scale, float* to) {
+    StoreFloats(S::Lookup(kLevels, indices), scale, to);
   }
 };
 

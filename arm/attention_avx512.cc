@@ -12,11 +12,13 @@ struct Codes<Avx512> {
   using One = S::One;
   using Sum = __m512;
   using Scale = __m512;
+  using Products = __m512i;
   static constexpr size_t kVectors = 2;
+  static constexpr size_t kFolded = 1;
 
   static Sum Zero() { return _mm512_setzero_ps(); }
-  static Scale Scales(const S::Rows& w, size_t offset) {
-    const __m128i halves[2] = {_mm_set1_epi16(*w.At<int16_t>(offset, 0)), _mm_set1_epi16(*w.At<int16_t>(offset, 1))};
+  static Scale Scales(const S::Rows* w, size_t offset) {
+    const __m128i halves[2] = {_mm_set1_epi16(*w->At<int16_t>(offset, 0)), _mm_set1_epi16(*w->At<int16_t>(offset, 1))};
     return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(halves[0]), halves[1], 1));
   }
   // Products want one side without a sign: the rows' codes give theirs to the query's.
@@ -29,8 +31,8 @@ struct Codes<Avx512> {
   static __m512i Refine(__m512i products, __m512i rows, __m512i low) {
     return MultiplyFrom(_mm512_slli_epi32(products, 7), rows, low);
   }
-  static Sum AddScaled(Sum sum, __m512i products, Scale row_scales, float query_scale) {
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_mul_ps(row_scales, _mm512_set1_ps(query_scale)), sum);
+  static Sum AddScaled(Sum sum, const __m512i* products, Scale row_scales, float query_scale) {
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(*products), _mm512_mul_ps(row_scales, _mm512_set1_ps(query_scale)), sum);
   }
   static void Totals(Sum sum, float* totals) {
     One::Totals(_mm512_castps512_ps256(sum), totals);
@@ -51,6 +53,10 @@ struct Codes<Avx512> {
     const __m512 second = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(codes, 1)));
     _mm512_storeu_ps(to, _mm512_mul_ps(first, scales));
     _mm512_storeu_ps(to + 16, _mm512_mul_ps(second, scales));
+  }
+  template <const int8_t (&kLevels)[16]>
+  static void StoreLevels(__m256i indices, const uint16_t* scale, float* to) {
+    StoreFloats(One::Lookup(kLevels, indices), scale, to);
   }
 };
 

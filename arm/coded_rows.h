@@ -19,7 +19,7 @@ struct RowBlock {
 /// Queries in 8 bits: about scale * code, or in two parts of which the second is finer: scale * (128 code + low).
 struct CodedQueries {
   const int8_t* codes;  // [count][d]
-  const int8_t* low;    // [count][d], not read where one part will do
+  const int8_t* low;    // [count][d], magnitudes up to 64; not read where one part will do
   const float* scales;  // [count][d / 32]
   size_t count;
   size_t d;  // a multiple of 32

@@ -208,13 +208,17 @@ class AttentionPass {
       const Ring::Run run = head_.ring.RunOf(r);
       const size_t run_end = Least(run.end, end);
       for (const std::byte* first = cache.Row(run.slot); r < run_end;) {
-        // One token's rows come from far, so they are read from end to end, few at a time.
-        const RowBlock lying = {first, cache.stride, Least(run_end - r, head_.tokens == 1 ? 4 : kAttentionBlock)};
+        // Rows that one token reads as they lie come from far, so they are read from end to end, few at a time.
+        const RowBlock lying = {first, cache.stride, Least(run_end - r, ReadsAsTheyLie(cache) ? 4 : kAttentionBlock)};
         ForTokens(cache, lying, r, Scores(0) + (r - begin), body);
         r += lying.count;
         first += lying.count * lying.stride;
       }
     }
+  }
+
+  bool ReadsAsTheyLie(const CacheRows& cache) const {
+    return head_.tokens == 1 && (cache.format->type == Type::kF32 || cache.format->type == Type::kF16);
   }
 
   // The same for a block of rows that lie side by side from row r on, whose scores of the first token stand there.

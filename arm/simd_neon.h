@@ -234,6 +234,16 @@ struct Simd<Neon> : NeonVectors<Neon> {
     }
   }
 
+  /// start + the products, the one side of which is codes of magnitude up to 127, the other up to kMagnitude.
+  template <int kMagnitude>
+  static int32x4_t DotFrom(int32x4_t start, Bytes w, Bytes x) {
+    if constexpr (4 * kMagnitude * 127 <= INT16_MAX) {
+      return vpadalq_s16(start, Smlal(Smull(w.first, x.first), w.second, x.second));
+    } else {
+      return vpadalq_s16(vpadalq_s16(start, Smull(w.first, x.first)), Smull(w.second, x.second));
+    }
+  }
+
   template <int kSub, int kMagnitude, class Part>
   static Quad Fold(const Part (&p)[4]) {
     if constexpr (kSub == 16) {

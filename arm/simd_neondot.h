@@ -27,6 +27,10 @@ struct SdotVectors : NeonVectors<Isa> {
   static int32x4_t DotFrom(int32x4_t start, Bytes w, Bytes x) {
     return Sdot(Sdot(start, w.first, x.first), w.second, x.second);
   }
+  template <int kMagnitude>
+  static int32x4_t DotFrom(int32x4_t start, Bytes w, Bytes x) {
+    return DotFrom(start, w, x);
+  }
   static Quad DotFrom(Quad start, Bytes w, Bytes x) {
     return {Sdot(start.even, w.first, x.first), Sdot(start.odd, w.second, x.second)};
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Attention of every table that this processor can run against the portable one: sizes, ends, causal limits, formats of
-// keys and values, scores far apart, NaN; and several tokens at once against each alone, bit for bit.
+// keys and values, windows, scores far apart, NaN; and several tokens at once against each alone, bit for bit.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -104,10 +104,12 @@ Attention WithRoundedQueries(const Attention& attention, const Kernels& kernels)
   std::vector<int8_t> codes(d);
   std::vector<float> scales(d / 32);
   std::vector<int32_t> sums(d / 32);
-  for (size_t i = 0; i < attention.tokens * attention.group; ++i) {
-    float* q = &rounded.q[i / attention.group * attention.QueryStride() + i % attention.group * (d + 3)];
-    kernels.quantise({1, d, q, codes.data(), scales.data(), sums.data()}, 0);
-    for (size_t j = 0; j < d; ++j) q[j] = scales[j / 32] * static_cast<float>(codes[j]);
+  for (std::vector<float>* queries : {&rounded.q, &rounded.sink_q}) {
+    for (size_t i = 0; i < attention.tokens * attention.group && !queries->empty(); ++i) {
+      float* q = &(*queries)[i / attention.group * attention.QueryStride() + i % attention.group * (d + 3)];
+      kernels.quantise({1, d, q, codes.data(), scales.data(), sums.data()}, 0);
+      for (size_t j = 0; j < d; ++j) q[j] = scales[j / 32] * static_cast<float>(codes[j]);
+    }
   }
   return rounded;
 }
@@ -261,21 +263,44 @@ std::vector<float> ByDefinition(Attention a) {
   return a.out;
 }
 
+// The last of `rows` rows in a ring that has gone round some times, and the sinks: every table, and the definition.
+void CheckWindow(size_t d, size_t tokens, size_t rows, Type keys, Type values, size_t window, size_t sinks) {
+  CAPTURE(window);
+  CAPTURE(sinks);
+  Attention attention(d, tokens, 2, rows > 1000 ? 8 : rows, keys, values, 1.0, static_cast<unsigned>(rows));
+  attention.rows = rows;
+  attention.Windowed(window, sinks, static_cast<unsigned>(window));
+  CheckAttention(attention, 1.0);
+  const std::vector<float> right = ByDefinition(attention);
+  attention.Run(kPortableKernels, tokens);
+  CHECK(Distance(attention.out, right, 0.0, 1e-5) <= 1.0);
+}
+
 TEST_CASE("attention: a window and its sinks, in rings that wrap anywhere") {
   for (const Type type : {Type::kF16, Type::kF32, Type::kBF16}) {
     for (const size_t window : std::initializer_list<size_t>{1, 2, 5, 31, 64, 67, 130}) {
       for (const size_t sinks : std::initializer_list<size_t>{0, 1, 4, 65}) {
         for (const size_t tokens : std::initializer_list<size_t>{1, 3, kAttentionTokens}) {
           for (const size_t rows : std::initializer_list<size_t>{9, 64, 71, 137, 200, 391, 64003}) {
-            CAPTURE(window);
-            CAPTURE(sinks);
-            Attention attention(36, tokens, 2, rows > 1000 ? 8 : rows, type, type, 1.0, static_cast<unsigned>(rows));
-            attention.rows = rows;
-            attention.Windowed(window, sinks, static_cast<unsigned>(window));
-            CheckAttention(attention, 1.0);
-            const std::vector<float> right = ByDefinition(attention);
-            attention.Run(kPortableKernels, tokens);
-            CHECK(Distance(attention.out, right, 0.0, 1e-5) <= 1.0);
+            CheckWindow(36, tokens, rows, type, type, window, sinks);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("attention: windows and sinks of coded rows, in rings of odd sizes") {
+  struct Pair {
+    Type keys, values;
+  };
+  for (const Pair& pair : {Pair{Type::kQ8_0, Type::kQ8_0}, Pair{Type::kQ8_0, Type::kIQ4_NL},
+                           Pair{Type::kIQ4_NL, Type::kIQ4_NL}, Pair{Type::kIQ4_NL, Type::kNL3}}) {
+    for (const size_t window : std::initializer_list<size_t>{1, 5, 31, 67, 130}) {
+      for (const size_t sinks : std::initializer_list<size_t>{0, 1, 4, 65}) {
+        for (const size_t tokens : std::initializer_list<size_t>{1, 3, kAttentionTokens}) {
+          for (const size_t rows : std::initializer_list<size_t>{9, 71, 200, 64003}) {
+            CheckWindow(64, tokens, rows, pair.keys, pair.values, window, sinks);
           }
         }
       }

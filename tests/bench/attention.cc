@@ -4,7 +4,9 @@
 // is what one token of the 0.8B model reads, for every format of the cache. Rows are of random numbers.
 //
 //   attention [ROWS] [TABLE] [THREADS]      32768 rows, the best table, 1 thread
-//   attention ROWS TABLE 0 K V              one pass over one head, to count instructions: K and V are f16, q8, q4, q3
+//   attention ROWS TABLE 0 K V [TOKENS]     passes over 256 rows of one head, to count instructions: K and V are f16,
+//   q8,
+//                                           q4 or q3, and TOKENS tokens are taken at a time
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -52,12 +54,14 @@ struct Rows {
   std::vector<std::byte> bytes;
 };
 
-void Attend(const Kernels& kernels, const Rows& k, const Rows& v, size_t head, size_t rows) {
-  thread_local std::vector<float> scratch(AttentionFloats(kDim, kGroup)), q(kGroup * kDim, 0.1f), out(kGroup * kDim);
+// Of the tokens the last one reads all rows.
+void Attend(const Kernels& kernels, const Rows& k, const Rows& v, size_t head, size_t rows, size_t tokens) {
+  thread_local std::vector<float> scratch(AttentionFloats(kDim, tokens * kGroup)), q(tokens * kGroup * kDim, 0.1f),
+      out(tokens * kGroup * kDim);
   const AttentionHead work{.head_dim = kDim,
-                           .tokens = 1,
+                           .tokens = tokens,
                            .group = kGroup,
-                           .rows = rows,
+                           .rows = rows - tokens + 1,
                            .q = q.data(),
                            .q_stride = kDim,
                            .q_token_stride = kGroup * kDim,
@@ -84,7 +88,8 @@ int main(int argc, char** argv) {
   const auto threads = static_cast<uint32_t>(argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 1);
   if (argc > 5) {
     const Rows k(FormatNamed(argv[4]), 256), v(FormatNamed(argv[5]), 256);
-    for (size_t r = 0; r < rows; r += 256) Attend(kernels, k, v, 0, 256);
+    const size_t tokens = argc > 6 ? std::strtoul(argv[6], nullptr, 10) : 1;
+    for (size_t r = 0; r < rows; r += 256) Attend(kernels, k, v, 0, 256, tokens);
     return 0;
   }
   const ThreadPool pool(threads);
@@ -97,7 +102,7 @@ int main(int argc, char** argv) {
     double best = 1e9;
     for (int round = 0; round < 7; ++round) {
       const auto start = std::chrono::steady_clock::now();
-      ParallelFor(pool.workers(), kHeads, [&](size_t head, size_t) { Attend(kernels, k, v, head, rows); });
+      ParallelFor(pool.workers(), kHeads, [&](size_t head, size_t) { Attend(kernels, k, v, head, rows, 1); });
       best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
     const size_t bytes = kHeads * (k.stride + v.stride);

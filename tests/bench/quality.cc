@@ -306,12 +306,13 @@ void CompareCaches(const std::string& path, const Texts& texts, const Workers& w
     std::printf(
         "| %s | %s | %.2f", k.name, v.name,
         4.0 * (static_cast<double>(k.block_bytes) / k.block_size + static_cast<double>(v.block_bytes) / v.block_size));
-    for (const Logits& logits : {Run(file.model, kernels, workers, texts, limits),
-                                 RunRounded(file.model, pair.k, pair.v, false, workers, texts, limits),
-                                 RunRounded(file.model, pair.k, pair.v, true, workers, texts, limits)}) {
+    const auto print = [&](const Logits& logits) {
       const Distance distance = Compare(reference, logits, c.vocab_size);
       std::printf(" | %.6f | %.2f %%", distance.kl, 100 * distance.same);
-    }
+    };
+    print(Run(file.model, kernels, workers, texts, limits));
+    print(RunRounded(file.model, pair.k, pair.v, false, workers, texts, limits));
+    print(RunRounded(file.model, pair.k, pair.v, true, workers, texts, limits));
     std::printf(" |\n");
     std::fflush(stdout);
   }
