@@ -7,21 +7,26 @@
 
 namespace thimble {
 
-void MergeTable::Take(size_t count, Arena& arena) {
-  slot_count_ = 2 * count + 1;
-  slots_ = arena.Take<uint32_t>(slot_count_);
-  merges_ = arena.Take<Merge>(count);
-  count_ = 0;
-  if (arena.measuring() || !arena.error().ok()) return;
-  std::fill(slots_, slots_ + slot_count_, kNone);
+bool MergeTable::Proven(size_t tokens) const {
+  size_t wrong = 0;
+  for (size_t i = 0; i < 3 * count_; ++i) wrong += merges_[i] >= tokens ? 1 : 0;
+  size_t free = 0;
+  for (size_t i = 0; i < slot_count_; ++i) {
+    free += slots_[i] == kNone ? 1 : 0;
+    wrong += slots_[i] != kNone && slots_[i] >> 8 >= count_ ? 1 : 0;
+  }
+  return wrong == 0 && free == slot_count_ - count_;
 }
 
-bool MergeTable::Add(Token left, Token right, Token joined) {
-  const uint64_t hash = Hash(left, right);
-  const size_t slot = SlotOf(hash, left, right);
-  if (slots_[slot] != kNone) return false;
-  slots_[slot] = count_ << 8 | static_cast<uint32_t>(hash >> 24 & 0xff);
-  merges_[count_++] = {left, right, joined};
+bool MergeTableBuilder::Add(Token left, Token right, Token joined) {
+  const uint64_t hash = MergeTable::Hash(left, right);
+  const size_t slot = table_.SlotOf(hash, left, right);
+  if (slots_[slot] != MergeTable::kNone) return false;
+  slots_[slot] = added_ << 8 | static_cast<uint32_t>(hash >> 24 & 0xff);
+  uint32_t* merge = merges_ + 3 * size_t{added_++};
+  merge[0] = static_cast<uint32_t>(left);
+  merge[1] = static_cast<uint32_t>(right);
+  merge[2] = static_cast<uint32_t>(joined);
   return true;
 }
 
@@ -68,10 +73,10 @@ void BpeWork::Repair(size_t at) {
   }
 }
 
-void BpeWork::Merge(std::string_view piece, const std::array<Token, 256>& byte_tokens, const MergeTable& table) {
+void BpeWork::Merge(std::string_view piece, const uint32_t* byte_tokens, const MergeTable& table) {
   size_ = piece.size();
   for (size_t i = 0; i < size_; ++i) {
-    tokens_[i] = static_cast<uint32_t>(byte_tokens[static_cast<unsigned char>(piece[i])]);
+    tokens_[i] = byte_tokens[static_cast<unsigned char>(piece[i])];
   }
   const auto rank_with_next = [&](size_t symbol, size_t next) {
     return next < size_ ? table.Rank(TokenAt(symbol), TokenAt(next)) : MergeTable::kNone;

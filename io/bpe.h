@@ -4,6 +4,7 @@
 // only; what they spell, and where a piece begins, is the tokenizer's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,31 +16,34 @@
 
 namespace thimble {
 
-/// Which pairs of tokens join, how soon, and what they become: 20 bytes per merge.
+/// Which pairs of tokens join, how soon, and what they become, in 32-bit words that are read where they lie:
+///
+///     merges[count][3]       left, right, joined; by rank, so those that are often needed stand together
+///     slots[2 * count + 1]   by the hash of a pair: rank << 8 | a part of the hash, or kNone
 class MergeTable {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
-  static constexpr uint32_t kMax = (uint32_t{1} << 24) - 1;  // merges
 
-  /// Takes room for `count` merges (at most kMax). When the arena has memory the table is empty afterwards.
-  void Take(size_t count, Arena& arena);
+  /// `count` is below 2^24.
+  static constexpr size_t Words(size_t count) { return 5 * count + 1; }
 
-  /// Adds the next merge, whose rank is the number of those before. False when the pair is already there.
-  bool Add(Token left, Token right, Token joined);
+  MergeTable() = default;
+  /// Of Words(count) words.
+  MergeTable(const uint32_t* words, size_t count)
+      : merges_(words), slots_(words + 3 * count), count_(count), slot_count_(2 * count + 1) {}
+
+  /// Whether every search ends and gives tokens below `tokens`, whatever the words are.
+  bool Proven(size_t tokens) const;
 
   /// The rank of a pair: lower joins first. kNone when it never joins.
   uint32_t Rank(Token left, Token right) const {
     const uint32_t slot = slots_[SlotOf(Hash(left, right), left, right)];
     return slot == kNone ? kNone : slot >> 8;
   }
-  Token Joined(uint32_t rank) const { return merges_[rank].joined; }
+  Token Joined(uint32_t rank) const { return static_cast<Token>(merges_[3 * size_t{rank} + 2]); }
 
  private:
-  struct Merge {
-    Token left;
-    Token right;
-    Token joined;
-  };
+  friend class MergeTableBuilder;
 
   static uint64_t Hash(Token left, Token right) {
     const uint64_t key = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
@@ -51,16 +55,33 @@ class MergeTable {
     size_t slot = static_cast<size_t>((hash >> 32) * slot_count_ >> 32);
     for (; slots_[slot] != kNone; slot = slot + 1 == slot_count_ ? 0 : slot + 1) {
       if ((slots_[slot] & 0xff) != (hash >> 24 & 0xff)) continue;
-      const Merge& merge = merges_[slots_[slot] >> 8];
-      if (merge.left == left && merge.right == right) break;
+      const uint32_t* merge = merges_ + 3 * size_t{slots_[slot] >> 8};
+      if (merge[0] == static_cast<uint32_t>(left) && merge[1] == static_cast<uint32_t>(right)) break;
     }
     return slot;
   }
 
-  uint32_t* slots_ = nullptr;  // [slot_count_]; rank << 8 | a part of the hash, or kNone: about half are free
-  Merge* merges_ = nullptr;    // [count_], by rank: those that are often needed stand together
+  const uint32_t* merges_ = nullptr;
+  const uint32_t* slots_ = nullptr;
+  size_t count_ = 0;
   size_t slot_count_ = 0;
-  uint32_t count_ = 0;
+};
+
+/// Fills the words of a MergeTable.
+class MergeTableBuilder {
+ public:
+  MergeTableBuilder(uint32_t* words, size_t count) : merges_(words), slots_(words + 3 * count), table_(words, count) {
+    std::fill(slots_, slots_ + 2 * count + 1, MergeTable::kNone);
+  }
+
+  /// Adds the next merge, whose rank is the number of those before. False when the pair is already there.
+  bool Add(Token left, Token right, Token joined);
+
+ private:
+  uint32_t* merges_;
+  uint32_t* slots_;
+  MergeTable table_;
+  uint32_t added_ = 0;
 };
 
 /// The symbols of one piece while they merge. A symbol is named by where its first byte stands in the piece. To find
@@ -71,10 +92,10 @@ class BpeWork {
   /// `max_bytes` is below 2^31.
   void Take(size_t max_bytes, Arena& arena);
 
-  /// Joins the tokens of the bytes of `piece` (1 to max_bytes of them) until no pair is in the table: each time the
-  /// pair of the lowest rank, of equal ones the first. Afterwards the symbols are read with Next from 0 to
-  /// piece.size().
-  void Merge(std::string_view piece, const std::array<Token, 256>& byte_tokens, const MergeTable& table);
+  /// Joins the tokens of the bytes of `piece` (1 to max_bytes of them; byte_tokens[256]) until no pair is in the table:
+  /// each time the pair of the lowest rank, of equal ones the first. Afterwards the symbols are read with Next from 0
+  /// to piece.size().
+  void Merge(std::string_view piece, const uint32_t* byte_tokens, const MergeTable& table);
 
   /// Two arrays of max_bytes elements, for anyone between the last Next and the following Merge.
   uint32_t* room(size_t i) { return i == 0 ? tokens_ : ranks_; }

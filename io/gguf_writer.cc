@@ -47,6 +47,19 @@ void GgufHeaderWriter::Bool(std::string_view key, bool truth) {
   Put<uint8_t>(truth ? 1 : 0);
 }
 
+void GgufHeaderWriter::U32Array(std::string_view key, const uint32_t* numbers, size_t count) {
+  Key(key, GgufType::kArray);
+  Put(GgufType::kU32);
+  Put<uint64_t>(count);
+  Put(numbers, count * sizeof *numbers);
+}
+
+void GgufHeaderWriter::AlignNextArray(std::string_view key, std::string_view next) {
+  constexpr size_t kString = 8 + 4 + 8, kArray = 8 + 4 + 4 + 8;  // bytes beside key and text
+  const size_t begin = at_ + kString + key.size() + kArray + next.size();
+  String(key, std::string_view("   ", (4 - begin % 4) % 4));
+}
+
 void GgufHeaderWriter::U64Array(std::string_view key, const uint64_t* numbers, size_t count) {
   Key(key, GgufType::kArray);
   Put(GgufType::kU64);

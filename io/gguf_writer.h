@@ -31,7 +31,12 @@ class GgufHeaderWriter {
   void U32(std::string_view key, uint32_t number);
   void U64(std::string_view key, uint64_t number);
   void Bool(std::string_view key, bool truth);
+  void U32Array(std::string_view key, const uint32_t* numbers, size_t count);
   void U64Array(std::string_view key, const uint64_t* numbers, size_t count);
+
+  /// An entry `key` whose value are as many spaces as the numbers of a U32Array `next`, written behind it, need to
+  /// begin on a multiple of 4 bytes.
+  void AlignNextArray(std::string_view key, std::string_view next);
 
   /// `offset` counts from the end of the padding.
   void Tensor(std::string_view name, std::span<const uint64_t> ne, uint32_t type, uint64_t offset);

@@ -56,8 +56,12 @@ Role FindRole(std::string_view name) {
 
 bool IsQuantised(Type type) { return type != Type::kF32 && type != Type::kF16 && type != Type::kBF16; }
 
-/// Keys that the pack does not take over: those of the file's own layout.
-bool IsOfLayout(std::string_view key) { return key == "general.alignment" || key.starts_with("split."); }
+constexpr std::string_view kIndexPadding = "thimble.tokenizer.padding";  // in front of TokenIndex::kKey
+
+/// Keys that the pack does not take over: those of the file's own layout, and those that it writes itself.
+bool IsOfLayout(std::string_view key) {
+  return key == "general.alignment" || key.starts_with("split.") || key == kIndexPadding || key == TokenIndex::kKey;
+}
 
 /// An entry of the metadata as it stands in the file: the length of its key, key, type, value.
 std::span<const std::byte> EntryBytes(const GgufValue& value) {
@@ -141,9 +145,8 @@ Error PackWriter::Bind(const PackOrder& order, size_t workers, Arena& arena) {
   }
   if (piece_bytes_ < kPieceBytes) piece_bytes_ = kPieceBytes;
 
-  size_t values = pack_keys::kCount + 1;
-  for (const GgufValue& value : order.source->values()) values += IsOfLayout(value.key) ? 0 : 1;
-  if (values > GgufValues::kMax) {
+  if (const Error error = TakeIndex(arena); !error.ok()) return error;
+  if (const size_t values = ValueCount(); values > GgufValues::kMax) {
     return {Status::kUnsupported, "the model has more metadata keys than a pack can hold", {}, {}, values};
   }
   header_bytes_ = WriteHeader({});
@@ -161,17 +164,31 @@ Error PackWriter::Bind(const PackOrder& order, size_t workers, Arena& arena) {
   scales_ = arena.Take<uint16_t>(max_cols_ / kQuantiseBlock, kGroupRows, workers);
   failed_ = arena.Take<bool>(workers);
   if (const Error error = arena.error(); !error.ok()) return error;
+  if (!arena.measuring() && !token_index_.words().empty()) {
+    if (const Error error = token_index_.Build(); !error.ok()) return error;
+  }
   at_ = order.source->tensors().begin();
   return {};
 }
 
+/// Of the index of the tokens, if the source has a tokenizer that is known here.
+Error PackWriter::TakeIndex(Arena& arena) {
+  const Result<Vocabulary> vocabulary = Vocabulary::Read(*order_->source);
+  const Error error = vocabulary ? token_index_.Take(*order_->source, *vocabulary, arena) : vocabulary.error();
+  return error.status == Status::kNotFound || error.status == Status::kUnsupported ? Error{} : error;
+}
+
+/// Entries of the pack's metadata: the source's, the alignment, the index, the stamp.
+size_t PackWriter::ValueCount() const {
+  size_t values = 1 + (token_index_.words().empty() ? 0 : 2) + pack_keys::kCount;
+  for (const GgufValue& value : order_->source->values()) values += IsOfLayout(value.key) ? 0 : 1;
+  return values;
+}
+
 uint64_t PackWriter::WriteHeader(std::span<std::byte> out) {
   const Gguf& source = *order_->source;
-  size_t values = pack_keys::kCount + 1;
-  for (const GgufValue& value : source.values()) values += IsOfLayout(value.key) ? 0 : 1;
-
   GgufHeaderWriter writer(out);
-  writer.Begin(source.tensor_count(), values);
+  writer.Begin(source.tensor_count(), ValueCount());
   for (const GgufValue& value : source.values()) {
     if (!IsOfLayout(value.key)) writer.Copy(EntryBytes(value));
   }
@@ -181,6 +198,10 @@ uint64_t PackWriter::WriteHeader(std::span<std::byte> out) {
   const auto imatrix_hex = imatrix_hash.hex();
   const size_t imatrix_digits = order_->imatrix == nullptr ? 0 : imatrix_hex.size();
   writer.U32("general.alignment", kAlignment);
+  if (const std::span<const uint32_t> words = token_index_.words(); !words.empty()) {
+    writer.AlignNextArray(kIndexPadding, TokenIndex::kKey);
+    writer.U32Array(TokenIndex::kKey, words.data(), words.size());
+  }
   writer.U32(pack_keys::kVersion, PackStamp::kVersion);
   writer.String(pack_keys::kLayout, kPackLayout);
   writer.String(pack_keys::kRecipe, kPackRecipes[static_cast<size_t>(order_->recipe)]);

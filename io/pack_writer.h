@@ -16,6 +16,7 @@
 #include "io/hash.h"
 #include "io/imatrix.h"
 #include "io/pack.h"
+#include "io/token_index_builder.h"
 
 namespace thimble {
 
@@ -38,7 +39,8 @@ class PackWriter {
  public:
   /// Proves the order and takes all memory, for up to `workers` workers, from `arena`, which may be one that measures.
   /// `order` must outlive this. kBadArgument: the source is a pack, or an entry of the importance matrix has another
-  /// length than its tensor; kUnsupported: more keys or metadata than a pack can have.
+  /// length than its tensor; kUnsupported: more keys or metadata than a pack can have; kBadFile: a broken tokenizer
+  /// (one that is missing or of another kind is let through: the pack then has no index of its tokens).
   Error Bind(const PackOrder& order, size_t workers, Arena& arena);
 
   uint64_t bytes() const { return header_bytes_ + data_bytes_; }  // of the pack
@@ -67,6 +69,8 @@ class PackWriter {
   };
 
   Error CheckImatrix() const;
+  Error TakeIndex(Arena& arena);
+  size_t ValueCount() const;
   uint64_t WriteHeader(std::span<std::byte> out);
   bool StartTensor();
   void HashSource(const std::byte* until);
@@ -83,6 +87,8 @@ class PackWriter {
   size_t hash_at_ = 0;  // of the value of kHeaderHash
   size_t max_cols_ = 0;
   size_t piece_bytes_ = 0;
+
+  TokenIndexBuilder token_index_;  // without words: the pack gets none
 
   uint64_t* tensor_hashes_ = nullptr;  // [tensors]
   std::byte* header_ = nullptr;        // [header_bytes]

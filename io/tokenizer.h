@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Text to tokens and back: byte-level BPE with Qwen3.5's pre-tokenizer, as GGUF's tokenizer.ggml.* describes it. The
-// index lives in the arena; the strings stay in the mapped file.
+// strings stay in the mapped file, and its index too if it has one.
 #pragma once
 
 #include <array>
@@ -31,18 +31,25 @@ class Tokenizer {
  public:
   static constexpr size_t kMaxText = size_t{1} << 28;  // bytes
 
-  /// Proves tokenizer.ggml.* and builds the index in `arena`; run on a measuring arena it only counts bytes.
-  /// `max_text` is the longest text in bytes that Encode will get (at most kMaxText): its scratch is taken here too, 29
-  /// bytes per byte of text (9 where the file turns normalisation off); the index is about 12 bytes per token and 20
-  /// per merge.
+  /// Proves tokenizer.ggml.* and takes the memory; run on a measuring arena it only counts bytes. `max_text` is the
+  /// longest text in bytes that Encode will get (at most kMaxText): its scratch is 29 bytes per byte of text (9 where
+  /// the file turns normalisation off). A pack has its index of tokens in it, which is proven and read where it lies;
+  /// of a file without one it is built in `arena`: 12 bytes per token, 20 per merge and 1 KiB.
   ///
   /// Text is normalised to form C unless tokenizer.ggml.normalizer.nfc says false: Qwen's own tokenizer does it, and
-  /// files made before that key was in use do not say so. kUnsupported: another kind of tokenizer; kNotFound: a key
-  /// that must be there is not; kBadFile: tokens, types and merges do not fit together (a token listed twice, a merge
-  /// of what is not a token or into what is not one); kTooLarge, kTooSmall: memory.
+  /// files made before that key was in use do not say so. kUnsupported: another kind of tokenizer, or an index of
+  /// another version; kNotFound: a key that must be there is not; kBadFile: tokens, types, merges and index do not fit
+  /// together (a token listed twice, a merge of what is not a token or into what is not one); kTooLarge, kTooSmall:
+  /// memory.
   static Result<Tokenizer> Bind(const Gguf& file, size_t max_text, Arena& arena);
 
-  uint32_t size() const { return static_cast<uint32_t>(count_); }  // tokens in the vocabulary, padding rows included
+  /// The same of a file that has an index, kNotFound without: a program that calls only this one does not contain what
+  /// builds an index.
+  static Result<Tokenizer> BindIndexed(const Gguf& file, size_t max_text, Arena& arena);
+
+  uint32_t size() const {
+    return static_cast<uint32_t>(vocabulary_.size);
+  }  // tokens in the vocabulary, padding rows included
 
   /// Writes the tokens of `text` to `out` and returns their number: the ids that Hugging Face's tokenizer gives,
   /// nothing added. kTooLarge when text is longer than max_text; kTooSmall with the number needed when `out` is. A byte
@@ -54,10 +61,16 @@ class Tokenizer {
   std::string_view TokenText(Token token) const;
   /// Its bytes; returns how many. `out` has max_token_bytes() of room.
   size_t Decode(Token token, std::span<char> out) const;
-  size_t max_token_bytes() const { return max_token_bytes_; }
+  size_t max_token_bytes() const { return vocabulary_.max_bytes; }
 
-  bool IsControl(Token token) const { return Has(token) && TypeOf(token) == kControl; }  // not to be printed
-  bool IsUnused(Token token) const { return !Has(token) || TypeOf(token) == kUnused; }   // never to be sampled
+  /// Not to be printed.
+  bool IsControl(Token token) const {
+    return vocabulary_.Has(token) && vocabulary_.TypeOf(token) == Vocabulary::kControl;
+  }
+  /// Never to be sampled.
+  bool IsUnused(Token token) const {
+    return !vocabulary_.Has(token) || vocabulary_.TypeOf(token) == Vocabulary::kUnused;
+  }
 
   /// A control or user-defined token by its text; kNotFound.
   Result<Token> Find(std::string_view special) const;
@@ -77,38 +90,20 @@ class Tokenizer {
   size_t MaxTokens(size_t text_bytes) const { return (nfc_ ? kNfcGrowth : 1) * text_bytes; }
 
  private:
-  /// tokenizer.ggml.token_type
-  enum Type : uint8_t { kUndefined, kNormal, kUnknown, kControl, kUserDefined, kUnused, kByte };
-
   struct Sink;
 
-  bool Has(Token token) const { return token >= 0 && static_cast<size_t>(token) < count_; }
-  Type TypeOf(Token token) const { return static_cast<Type>(types_[4 * static_cast<size_t>(token)]); }
-  bool IsSpecial(Token token) const { return TypeOf(token) == kControl || TypeOf(token) == kUserDefined; }
-
-  Error ReadKind(const Gguf& file);
-  Error MeasureTokens(const GgufStrings& tokens);
-  Error ReadTypes(const Gguf& file);
-  Error AddTokens(const GgufStrings& tokens);
-  Error AddMerges(const GgufStrings& merges);
-  Error AddBytes();
-  void AddSpecials();
+  Error ReadKeys(const Gguf& file);
+  Error TakeWork(size_t max_text, Arena& arena);
+  void FindBegins();
   Error AddEnds(const Gguf& file);
   void AddEnd(Token token);
 
   void EncodeText(std::string_view text, Sink& sink);
 
+  Vocabulary vocabulary_;
   TokenIndex index_;
-  MergeTable merges_;
   BpeWork work_;
-  std::array<Token, 256> byte_tokens_ = {};
   std::array<uint64_t, 4> special_begins_ = {};  // bit b: a special token begins with byte b
-  Token* specials_ = nullptr;                    // [special_count_], sorted by text
-  size_t special_count_ = 0;
-
-  const std::byte* types_ = nullptr;  // int32[count_] in the file, little endian
-  size_t count_ = 0;
-  size_t max_token_bytes_ = 0;
   std::array<Token, 4> end_tokens_ = {};
   size_t end_count_ = 0;
 

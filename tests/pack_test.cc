@@ -14,6 +14,7 @@
 #include "io/hash.h"
 #include "io/load_qwen35.h"
 #include "io/pack_writer.h"
+#include "io/tokenizer.h"
 #include "quant/half.h"
 #include "tests/make_pack.h"
 
@@ -68,7 +69,7 @@ TEST_CASE("a pack is its source with other matrices: metadata byte for byte, in 
       CHECK(copy.AsNumber() == value.AsNumber());
     }
   }
-  CHECK(file->values().size() == i + 1 + pack_keys::kCount);
+  CHECK(file->values().size() == i + 1 + 2 + pack_keys::kCount);  // the alignment, the index of the tokens, the stamp
   auto tensor = file->tensors().begin();
   for (const GgufTensor& original : source.file.tensors()) {
     CHECK((*tensor).name == original.name);
@@ -87,6 +88,41 @@ TEST_CASE("a pack is its source with other matrices: metadata byte for byte, in 
   hash.Add(source.parts[0]);
   const auto hex = hash.hex();
   CHECK(stamp->source_hash == std::string_view(hex.data(), hex.size()));
+}
+
+TEST_CASE("a pack of any recipe has an index of its tokens, on a multiple of 4, if the tokenizer is known") {
+  const auto index_of = [](const GgufWriter& writer, PackRecipe recipe) {
+    const Bytes pack = MakePack(Source(writer.Write()).Order(recipe));
+    const Result<Gguf> file = OpenBytes(pack);
+    RequireOk(file.error());
+    RequireOk(ReadPackStamp(*file, pack).error());
+    const auto value = file->Find(TokenIndex::kKey);
+    if (!value) return size_t{0};
+    CHECK((value->data - pack.data()) % 4 == 0);
+    Arena measure;
+    CHECK(Tokenizer::BindIndexed(*file, 0, measure));
+    return static_cast<size_t>(value->count);
+  };
+  GgufWriter writer = TinyQwen35();
+  const size_t words = index_of(writer, PackRecipe::kExact);
+  CHECK(words > 256);
+  CHECK(index_of(writer, PackRecipe::kQ4) == words);
+  CHECK(index_of(writer, PackRecipe::kQ3) == words);
+  for (const char* text : {"", "1", "12", "123"}) {  // metadata of any length in front
+    writer.Set("thimble.prompt", text);
+    writer.SetArray(TokenIndex::kKey, std::vector<uint32_t>{1, 2, 3});  // a wrong one is not taken over
+    CHECK(index_of(writer, PackRecipe::kExact) == words);
+  }
+  GgufWriter other = writer;
+  other.Set("tokenizer.ggml.model", "llama");
+  CHECK(index_of(other, PackRecipe::kExact) == 0);
+  other.Unset("tokenizer.ggml.model");
+  CHECK(index_of(other, PackRecipe::kExact) == 0);
+  writer.SetArray("tokenizer.ggml.merges", std::vector<std::string>{"no merge at all"});
+  const Source broken(writer.Write());
+  PackWriter packer;
+  const HeapBlock memory(size_t{8} << 20);
+  CHECK(BindOn(packer, broken.Order(), 1, memory.span()).status == Status::kBadFile);
 }
 
 TEST_CASE("the checksum is XXH3 with 128 bits") {

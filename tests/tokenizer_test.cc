@@ -20,6 +20,7 @@
 #include "io/stream_decoder.h"
 #include "io/unicode.h"
 #include "tests/gguf_writer.h"
+#include "tests/make_pack.h"
 
 namespace thimble {
 namespace {
@@ -49,8 +50,11 @@ struct Block {
   std::span<std::byte> bytes;
 };
 
+/// The same file as a pack, which has an index of its tokens.
+Bytes Packed(const Bytes& gguf) { return test::MakePack(test::Source(gguf).Order(PackRecipe::kExact)); }
+
 /// The parts of a vocabulary, to be changed and written as a GGUF file.
-struct Vocabulary {
+struct VocabularyParts {
   std::vector<std::string> tokens;
   std::vector<int32_t> types;
   std::vector<std::string> merges;
@@ -109,9 +113,9 @@ struct Bound {
   Error error;
 };
 
-Vocabulary ReadVocabulary() {
+VocabularyParts ReadVocabulary() {
   const Bound bound(ReadData("vocab.gguf"), 0);
-  Vocabulary vocabulary;
+  VocabularyParts vocabulary;
   const auto tokens = bound.file.Find("tokenizer.ggml.tokens")->AsStrings();
   const auto merges = bound.file.Find("tokenizer.ggml.merges")->AsStrings();
   REQUIRE(tokens);
@@ -169,30 +173,151 @@ std::vector<Golden> ReadGoldens() {
 
 }  // namespace
 
-TEST_CASE("tokens are Hugging Face's") {
-  Vocabulary vocabulary = ReadVocabulary();
-  Bound qwen35(ReadData("vocab.gguf"));
+TEST_CASE("tokens are Hugging Face's, whether the index is built or stands in a pack") {
+  VocabularyParts vocabulary = ReadVocabulary();
   vocabulary.pre = "qwen2";
-  Bound qwen2(vocabulary.Write());
+  const Bytes qwen2_file = vocabulary.Write();
   vocabulary.pre = "qwen35";
   vocabulary.more.Set("tokenizer.ggml.normalizer.nfc", false);
-  Bound plain(vocabulary.Write());
-  CHECK(plain.planned < qwen35.planned);
-  size_t seen[5] = {};
-  for (const Golden& golden : ReadGoldens()) {
-    CAPTURE(golden.text);
-    ++seen[golden.mode];
-    if (golden.mode == Golden::kRecognise) CHECK(qwen35.Encode(golden.text) == golden.ids);
-    if (golden.mode == Golden::kText) CHECK(qwen35.Encode(golden.text, Specials::kText) == golden.ids);
-    if (golden.mode == Golden::kQwen2) CHECK(qwen2.Encode(golden.text) == golden.ids);
-    if (golden.mode == Golden::kPlain) CHECK(plain.Encode(golden.text) == golden.ids);
-    if (golden.mode == Golden::kPlain) CHECK(plain.Decode(golden.ids) == golden.text);
+  const Bytes plain_file = vocabulary.Write();
+  for (const bool packed : {false, true}) {
+    CAPTURE(packed);
+    const auto bound = [packed](const Bytes& gguf) { return Bound(packed ? Packed(gguf) : gguf); };
+    Bound qwen35 = bound(ReadData("vocab.gguf")), qwen2 = bound(qwen2_file), plain = bound(plain_file);
+    CHECK(plain.planned < qwen35.planned);
+    CHECK((qwen35.planned <= 29 * kMaxText) == packed);
+    size_t seen[5] = {};
+    for (const Golden& golden : ReadGoldens()) {
+      CAPTURE(golden.text);
+      ++seen[golden.mode];
+      if (golden.mode == Golden::kRecognise) CHECK(qwen35.Encode(golden.text) == golden.ids);
+      if (golden.mode == Golden::kText) CHECK(qwen35.Encode(golden.text, Specials::kText) == golden.ids);
+      if (golden.mode == Golden::kQwen2) CHECK(qwen2.Encode(golden.text) == golden.ids);
+      if (golden.mode == Golden::kPlain) CHECK(plain.Encode(golden.text) == golden.ids);
+      if (golden.mode == Golden::kPlain) CHECK(plain.Decode(golden.ids) == golden.text);
+    }
+    CHECK(seen[Golden::kRecognise] >= 1500);
+    CHECK(seen[Golden::kText] >= 40);
+    CHECK(seen[Golden::kQwen2] >= 200);
+    CHECK(seen[Golden::kPlain] >= 200);
+    CHECK(seen[Golden::kDecode] >= 100);
   }
-  CHECK(seen[Golden::kRecognise] >= 1500);
-  CHECK(seen[Golden::kText] >= 40);
-  CHECK(seen[Golden::kQwen2] >= 200);
-  CHECK(seen[Golden::kPlain] >= 200);
-  CHECK(seen[Golden::kDecode] >= 100);
+}
+
+TEST_CASE("an index in the file is used, or the file is refused") {
+  const Bytes plain = ReadData("vocab.gguf"), pack = Packed(plain);
+  const Bound built(plain), indexed(pack);
+  const Gguf& file = indexed.file;
+  const GgufValue value = *file.Find(TokenIndex::kKey);
+  const auto size = static_cast<uint32_t>(indexed.tokenizer.size());
+  Arena measure;
+  REQUIRE(Tokenizer::BindIndexed(file, 64, measure));
+  const Error none = Tokenizer::BindIndexed(built.file, 64, measure).error();
+  CHECK(none.status == Status::kNotFound);
+  CHECK(Told(none).text.find("thimble pack SOURCE") != std::string::npos);
+  CHECK(built.tokenizer.end_tokens()[0] == indexed.tokenizer.end_tokens()[0]);
+  CHECK(*built.tokenizer.Find("<think>") == *indexed.tokenizer.Find("<think>"));
+
+  std::vector<uint32_t> words(static_cast<size_t>(value.count));
+  std::memcpy(words.data(), value.data, 4 * words.size());
+  const auto first_word = static_cast<size_t>(value.data - indexed.bytes.data());
+  std::string mixed = "the in <|im_end|> e\u0301 12 \xff";
+  for (const Golden& golden : ReadGoldens()) {
+    if (mixed.size() < 3000) mixed += golden.text;
+  }
+  /// Binds the file with these words. If that is possible, every text gives tokens of the vocabulary.
+  Bytes changed = pack;
+  const auto bind = [&](const std::vector<uint32_t>& other) {
+    std::memcpy(changed.data() + first_word, other.data(), 4 * other.size());
+    Bound bound(changed);
+    if (!bound.error.ok()) return bound.error.status;
+    for (const Token token : bound.Encode(mixed)) {
+      REQUIRE(token >= 0);
+      REQUIRE(static_cast<uint32_t>(token) < size);
+    }
+    return Status::kOk;
+  };
+  const auto with = [&](size_t at, uint32_t word) {
+    std::vector<uint32_t> other = words;
+    other[at] = word;
+    return bind(other);
+  };
+  const auto swapped = [&](size_t a, size_t b) {
+    std::vector<uint32_t> other = words;
+    std::swap(other[a], other[b]);
+    return bind(other);
+  };
+  const size_t merges = words[1], bytes_at = 2, offsets_at = bytes_at + 256, specials_at = offsets_at + size;
+  const size_t slot_count = 2 * merges + 1, slots_at = words.size() - slot_count, merges_at = slots_at - 3 * merges;
+  REQUIRE(merges_at - specials_at > 4);
+  constexpr uint32_t kFree = UINT32_MAX;
+  CHECK(bind(words) == Status::kOk);
+  CHECK(with(0, 2) == Status::kUnsupported);
+  for (const uint32_t count : {uint32_t{0}, words[1] - 1, words[1] + 1, 1u << 24, 0x80000000u, kFree}) {
+    CHECK(with(1, count) == Status::kBadFile);
+  }
+  for (const size_t at : {bytes_at, bytes_at + 'a', bytes_at + 255}) {
+    CHECK(with(at, size) == Status::kBadFile);
+    CHECK(with(at, kFree) == Status::kBadFile);
+    CHECK(with(at, size - 1) == Status::kOk);
+  }
+  for (const size_t token : {size_t{0}, size_t{1}, size_t{size / 2}, size_t{size - 1}}) {
+    for (const uint32_t offset : {words[offsets_at + token] + 1, words[offsets_at + token] - 1, kFree}) {
+      CHECK(with(offsets_at + token, offset) == Status::kBadFile);
+    }
+  }
+  for (size_t at = specials_at; at < merges_at; ++at) {
+    CHECK(with(at, size) == Status::kBadFile);
+    CHECK(with(at, 0) == Status::kBadFile);  // not special
+    CHECK(with(at, words[at == specials_at ? at + 1 : at - 1]) == Status::kBadFile);
+  }
+  CHECK(swapped(specials_at, specials_at + 1) == Status::kBadFile);
+  for (size_t i = 0; i < 3 * merges; i += i < 9 ? 1 : 97) {
+    CHECK(with(merges_at + i, size) == Status::kBadFile);
+    CHECK(with(merges_at + i, kFree) == Status::kBadFile);
+    CHECK(with(merges_at + i, size - 1) == Status::kOk);
+    CHECK(swapped(merges_at + i, merges_at + 3 * merges - 1 - i) == Status::kOk);
+  }
+  for (size_t i = 0; i < slot_count; i += i < 20 ? 1 : 97) {
+    const bool is_free = words[slots_at + i] == kFree;
+    CHECK(with(slots_at + i, is_free ? 0 : kFree) == Status::kBadFile);
+    CHECK(with(slots_at + i, static_cast<uint32_t>(merges) << 8) == Status::kBadFile);
+    if (!is_free) CHECK(with(slots_at + i, words[slots_at + i] ^ 1) == Status::kOk);
+  }
+  std::vector<uint32_t> full = words;  // no search would end
+  for (size_t i = 0; i < slot_count; ++i) full[slots_at + i] = 0;
+  CHECK(bind(full) == Status::kBadFile);
+  std::mt19937 random(3);
+  for (size_t i = 0; i < 2000; ++i) {
+    std::vector<uint32_t> other = words;
+    for (size_t n = 1 + random() % 3; n > 0; --n) other[random() % words.size()] ^= 1u << random() % 32;
+    bind(other);
+  }
+
+  // Of another type, on an odd address, or with a word more or less.
+  VocabularyParts parts = ReadVocabulary();
+  const auto refused = [&](const auto& change) {
+    size_t aligned = 0;
+    for (size_t padding = 0; padding < 4; ++padding) {
+      parts.more = GgufWriter();
+      parts.more.Set("padding", std::string(padding, ' '));
+      change(parts.more);
+      const Bound bound(parts.Write());
+      aligned += bound.error.ok() ? 1 : 0;
+      if (!bound.error.ok()) CHECK(bound.error.status == Status::kBadFile);
+    }
+    return 4 - aligned;
+  };
+  const auto key = TokenIndex::kKey;
+  CHECK(refused([&](GgufWriter& w) { w.SetArray(key, words); }) == 3);
+  CHECK(refused([&](GgufWriter& w) { w.Set(key, "text"); }) == 4);
+  CHECK(refused([&](GgufWriter& w) { w.SetArray(key, std::vector<int32_t>(words.begin(), words.end())); }) == 4);
+  CHECK(refused([&](GgufWriter& w) { w.SetArray(key, std::vector<uint32_t>()); }) == 4);
+  std::vector<uint32_t> other = words;
+  other.push_back(kFree);
+  CHECK(refused([&](GgufWriter& w) { w.SetArray(key, other); }) == 4);
+  other.resize(words.size() - 1);
+  CHECK(refused([&](GgufWriter& w) { w.SetArray(key, other); }) == 4);
 }
 
 TEST_CASE("a stream of tokens becomes Hugging Face's text, and no character is ever cut") {
@@ -327,28 +452,30 @@ TEST_CASE("limits of Encode") {
 }
 
 TEST_CASE("an arena of any size below the plan fails with the bytes needed") {
-  const Bound bound(ReadData("vocab.gguf"), 100);
-  for (size_t size = 0; size < bound.planned; size += size < 256 ? 64 : bound.planned / 37) {
-    Block memory(size);
-    Arena arena(memory.bytes);
-    const auto result = Tokenizer::Bind(bound.file, 100, arena);
-    CHECK(result.error().status == Status::kTooSmall);
-    CHECK(result.error().at == bound.planned);
+  for (const bool packed : {false, true}) {
+    const Bound bound(packed ? Packed(ReadData("vocab.gguf")) : ReadData("vocab.gguf"), 100);
+    for (size_t size = 0; size < bound.planned; size += size < 256 ? 64 : bound.planned / 37) {
+      Block memory(size);
+      Arena arena(memory.bytes);
+      const auto result = Tokenizer::Bind(bound.file, 100, arena);
+      CHECK(result.error().status == Status::kTooSmall);
+      CHECK(result.error().at == bound.planned);
+    }
+    Arena measure;
+    CHECK(Tokenizer::Bind(bound.file, SIZE_MAX, measure).error().status == Status::kTooLarge);
   }
-  Arena measure;
-  CHECK(Tokenizer::Bind(bound.file, SIZE_MAX, measure).error().status == Status::kTooLarge);
 }
 
 TEST_CASE("vocabularies that are refused") {
-  const Vocabulary good = ReadVocabulary();
+  const VocabularyParts good = ReadVocabulary();
   const auto error = [&](auto change) {
-    Vocabulary vocabulary = good;
+    VocabularyParts vocabulary = good;
     change(vocabulary);
     const Bound bound(vocabulary.Write(), 16);
     return Told(bound.error);
   };
   const auto status = [&](auto change) { return error(change).status; };
-  using V = Vocabulary;
+  using V = VocabularyParts;
   CHECK(status([](V&) {}) == Status::kOk);
   CHECK(status([](V& v) { v.model = "llama"; }) == Status::kUnsupported);
   CHECK(error([](V& v) { v.pre = "gpt-4o"; }).detail == "gpt-4o");
@@ -381,7 +508,7 @@ TEST_CASE("vocabularies that are refused") {
 }
 
 TEST_CASE("end tokens are the file's and the two known ones, none twice") {
-  Vocabulary vocabulary = ReadVocabulary();
+  VocabularyParts vocabulary = ReadVocabulary();
   vocabulary.more.Set("tokenizer.ggml.eos_token_id", uint32_t{3});
   vocabulary.more.Set("tokenizer.ggml.eot_token_id", uint64_t{5});
   const Bound bound(vocabulary.Write());
@@ -395,7 +522,7 @@ TEST_CASE("end tokens are the file's and the two known ones, none twice") {
 
 TEST_CASE("a vocabulary of Qwen3.5's size") {
   constexpr size_t kOrdinary = 248044, kTokens = 248320, kMerges = 247587;
-  Vocabulary vocabulary;
+  VocabularyParts vocabulary;
   for (unsigned byte = 0; byte < 256; ++byte) vocabulary.tokens.push_back(Spell(byte));
   std::unordered_set<std::string> known(vocabulary.tokens.begin(), vocabulary.tokens.end());
   std::mt19937 random(16);
@@ -422,7 +549,7 @@ TEST_CASE("a vocabulary of Qwen3.5's size") {
   const Bytes gguf = vocabulary.Write();
   const Bound small(gguf, 0);
   CHECK(small.error.ok());
-  CHECK(small.planned == 7931840);  // bytes
+  CHECK(small.planned == 7932800);  // bytes
 
   constexpr size_t kText = 200000;
   Bound bound(gguf, kText);
@@ -435,6 +562,12 @@ TEST_CASE("a vocabulary of Qwen3.5's size") {
   };
   const double bind = milliseconds([&] { CHECK(Tokenizer::Bind(bound.file, kText, arena)); });
   MESSAGE("index of 248320 tokens: " << small.planned << " bytes, " << bind << " ms");
+  const Bytes pack = Packed(gguf);
+  const Bound indexed(pack, 0);
+  CHECK(indexed.planned == 64);
+  Arena nothing;
+  const double prove = milliseconds([&] { CHECK(Tokenizer::Bind(indexed.file, 0, nothing)); });
+  MESSAGE("in a pack: " << pack.size() - gguf.size() << " bytes, " << prove << " ms");
 
   std::string mixed;
   for (size_t i = 0; mixed.size() + 40 < kText; ++i)
