@@ -209,7 +209,8 @@ void Print(const Json& json) {
   PrintRow("state", Mebibytes(plan["state"]), "  DeltaNet states, the same for any context");
   PrintRow("cache", Mebibytes(plan["cache"]), "  keys and values of the attention layers");
   PrintRow("work", Mebibytes(plan["work"]), "  activations of a batch");
-  PrintRow("vocabulary", Mebibytes(plan["vocabulary"]), "  index of the tokenizer, for texts of up to 4096 bytes");
+  PrintRow("vocabulary", Mebibytes(plan["vocabulary"]),
+           "  tokenizer, for texts of up to 4096 bytes; its index too if the file has none");
   const std::string bytes = "  " + std::to_string(plan["arena"].get<size_t>()) + " bytes, taken once";
   PrintRow("arena", Mebibytes(plan["arena"]), bytes.c_str());
   PrintRow("weights", Mebibytes(plan["weights_mapped"]), "  mapped: the file's own pages");
