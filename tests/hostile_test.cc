@@ -390,7 +390,7 @@ TEST_CASE("hostile: random bytes changed") {
   CHECK(counts.loaded > 0);
 }
 
-TEST_CASE("hostile: random bytes changed in the header of a pack, most of it the index of its tokens") {
+TEST_CASE("hostile: random bytes changed in the header of a pack, the index of its tokens too") {
   Bytes bytes = MakePack(Source(Fixture(Type::kF32)).Order());
   const size_t header = HeaderWalk(bytes).end();
   std::mt19937 random(7);
@@ -403,7 +403,7 @@ TEST_CASE("hostile: random bytes changed in the header of a pack, most of it the
     bytes[at] = original;
   }
   CHECK(counts.refused + counts.opened == 3000);
-  CHECK(counts.loaded > 2000);
+  CHECK(counts.loaded > 1000);
 }
 
 TEST_CASE("hostile: the largest counts that are allowed do not take long") {
