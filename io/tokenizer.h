@@ -39,17 +39,16 @@ class Tokenizer {
   /// Text is normalised to form C unless tokenizer.ggml.normalizer.nfc says false: Qwen's own tokenizer does it, and
   /// files made before that key was in use do not say so. kUnsupported: another kind of tokenizer, or an index of
   /// another version; kNotFound: a key that must be there is not; kBadFile: tokens, types, merges and index do not fit
-  /// together (a token listed twice, a merge of what is not a token or into what is not one); kTooLarge, kTooSmall:
-  /// memory.
+  /// together (a token listed twice, a merge of what is not a token or into what is not one; of an
+  /// index, what TokenIndex::Read proves); kTooLarge, kTooSmall: memory.
   static Result<Tokenizer> Bind(const Gguf& file, size_t max_text, Arena& arena);
 
   /// The same of a file that has an index, kNotFound without: a program that calls only this one does not contain what
   /// builds an index.
   static Result<Tokenizer> BindIndexed(const Gguf& file, size_t max_text, Arena& arena);
 
-  uint32_t size() const {
-    return static_cast<uint32_t>(vocabulary_.size);
-  }  // tokens in the vocabulary, padding rows included
+  /// Tokens in the vocabulary, padding rows included.
+  uint32_t size() const { return static_cast<uint32_t>(vocabulary_.size); }
 
   /// Writes the tokens of `text` to `out` and returns their number: the ids that Hugging Face's tokenizer gives,
   /// nothing added. kTooLarge when text is longer than max_text; kTooSmall with the number needed when `out` is. A byte
