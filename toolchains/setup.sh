@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # setup.sh GROUP...: installs what a group of builds needs and this machine lacks; says what. Groups: host
-# (this machine), pi (cross-building for arm64, QEMU), cortex-m (bare-metal libraries), lint (clang-format, clang-tidy),
+# (this machine), pi (cross-building for arm64, QEMU), cortex-m (bare metal, QEMU), lint (clang-format, clang-tidy),
 # clang (clang++, libFuzzer). Programs come from apt, through root or sudo; the libraries too on Debian 13 and newer, and
 # otherwise from get-deps.sh, which needs neither.
 set -eu
@@ -93,6 +93,7 @@ setup() {  # GROUP
       "$here/get-deps.sh" arm64
       ;;
     cortex-m)
+      need qemu-system-arm qemu-system-arm
       need arm-none-eabi-g++ "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib"
       install_missing "the Cortex-M presets"
       ;;

@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-#
-# The M55 without its double-precision unit: GCC 12 writes conditional conversions (vcvtne.f64.f32) that its assembler takes
-# for a Helium instruction and refuses. Doubles are rare here, and their bits the same in software.
-set(THIMBLE_CPU "-march=armv8.1-m.main+dsp+mve.fp -mtune=cortex-m55 -mfloat-abi=hard")
-include(${CMAKE_CURRENT_LIST_DIR}/arm-none-eabi.cmake)
