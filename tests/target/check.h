@@ -48,4 +48,4 @@ class Checks {
 
 }  // namespace thimble
 
-#define CHECK(condition) checks.That(condition, #condition, __FILE__, __LINE__)
+#define CHECK(condition) checks.That(static_cast<bool>(condition), #condition, __FILE__, __LINE__)

@@ -30,6 +30,9 @@ __attribute__((noreturn)) void board_exit(int code);
 size_t board_stack_bytes(void);
 size_t board_stack_used(void);
 
+/* The RAM that neither stack nor variables have: where it begins, a multiple of 64, and how much. */
+unsigned char* board_memory(size_t* bytes);
+
 /* The MODEL of thimble_firmware: aligned to 64 bytes, read in place. */
 extern const unsigned char board_model[];
 extern const unsigned char board_model_end[];

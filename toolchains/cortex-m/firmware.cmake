@@ -2,6 +2,8 @@
 #
 # How a program for a Cortex-M board is linked, and how CTest runs it. No libstdc++, no nosys, no symbol `end`: what needs a
 # heap, an exception or a system call does not link. libc and libm give mem* and sqrtf.
+set(CMAKE_CXX_STANDARD_LIBRARIES "-Wl,--start-group -lm -lc -lgcc -Wl,--end-group")
+set(CMAKE_C_STANDARD_LIBRARIES ${CMAKE_CXX_STANDARD_LIBRARIES})
 set(THIMBLE_BOARD_DIR ${CMAKE_CURRENT_LIST_DIR})
 if(NOT THIMBLE_PORT)
   set(THIMBLE_PORT ${THIMBLE_BOARD_DIR}/semihosting.c ${THIMBLE_BOARD_DIR}/systick.c)
@@ -19,8 +21,7 @@ function(thimble_firmware name)
   add_executable(${name} ${firmware_SOURCES})
   set_target_properties(${name} PROPERTIES SUFFIX .elf)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
-  target_link_libraries(${name} PRIVATE thimble_board ${firmware_LIBRARIES}
-                                        -Wl,--start-group -lm -lc -lgcc -Wl,--end-group)
+  target_link_libraries(${name} PRIVATE thimble_board ${firmware_LIBRARIES})
   target_link_options(${name} PRIVATE -nostartfiles -nodefaultlibs -L${THIMBLE_BOARD_DIR} -T${THIMBLE_MEMORY}
                                       -Wl,--gc-sections,--fatal-warnings,--print-memory-usage
                                       -Wl,--defsym=__stack_bytes=${firmware_STACK})

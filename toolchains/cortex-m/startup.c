@@ -9,6 +9,7 @@
 
 extern uint32_t __stack_bottom[], __stack_top[];
 extern unsigned char __data_begin[], __data_end[], __data_load[], __bss_begin[], __bss_end[];
+extern unsigned char __free_begin[], __free_end[];
 
 int main(void);
 void board_reset(void);
@@ -126,6 +127,11 @@ size_t board_stack_used(void) {
   const uint32_t* p = __stack_bottom;
   while (p < __stack_top && *p == kPaint) ++p;
   return (size_t)(__stack_top - p) * sizeof(uint32_t);
+}
+
+unsigned char* board_memory(size_t* bytes) {
+  *bytes = (size_t)(__free_end - __free_begin);
+  return __free_begin;
 }
 
 /* libm's sqrtf of a core without floating point wants one; newlib's own would bring a kilobyte of RAM. */

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lines of tests/data/intent/sample.tsv from the console: a sentence, and the label and probability that Hugging Face
+// computes from the same file's decoded weights. The shipped model must say the same.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "core/choices.h"
+#include "core/math.h"
+#include "core/session.h"
+#include "io/task.h"
+#include "tests/target/check.h"
+#include "tests/target/memory.h"
+
+namespace thimble {
+namespace {
+
+constexpr Limits kLimits{.context = 64, .batch = 16, .k = Type::kF32, .v = Type::kF32};
+constexpr size_t kMaxText = 256;
+constexpr size_t kMaxChoices = 256;
+
+// Digits, a point, digits.
+double ReadNumber(std::string_view text) {
+  double number = 0.0;
+  double unit = 0.0;
+  for (const char c : text) {
+    if (c == '.') {
+      unit = 1.0;
+    } else {
+      number = number * 10.0 + (c - '0');
+      unit *= 10.0;
+    }
+  }
+  return unit == 0.0 ? number : number / unit;
+}
+
+std::string_view LabelAt(const Task& task, size_t index) {
+  for (const std::string_view label : task.labels) {
+    if (index-- == 0) return label;
+  }
+  return {};
+}
+
+// The model, its question, and what answering takes.
+class Classifier {
+ public:
+  bool Bind() {
+    const std::span<const std::byte> part = BoardModel();
+    const Result<Gguf> file = Gguf::Open({&part, 1});
+    if (!file) return false;
+    const Result<Task> task = ReadTask(*file);
+    if (!task) return false;
+    task_ = *task;
+    Arena arena(FreeMemory());
+    const Result<Model> model = LoadQwen35(*file, arena);
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(*file, kMaxText, arena);
+    if (!model || !tokenizer) return false;
+    model_ = *model;
+    tokenizer_ = *tokenizer;
+    return BindChoices(arena) && session_.Bind(model_, kLimits, {}, arena).ok();
+  }
+
+  // log_p of the choices.
+  std::span<const float> Classify(std::string_view text) {
+    std::array<char, kMaxText> plain;
+    std::array<char, 2 * kMaxText> scratch;
+    std::array<Token, kLimits.context> tokens;
+    const size_t length = NormaliseText(task_, text, plain);
+    const Result<size_t> count = EncodePrompt(task_.prompt, {plain.data(), length}, tokenizer_, scratch, tokens);
+    if (!count) return {};
+    session_.Reset();
+    const std::span<float> log_p = std::span(log_p_).first(choices_.size());
+    if (!session_.Feed({tokens.data(), *count}).ok() || !choices_.Score(session_, log_p).ok()) return {};
+    return log_p;
+  }
+
+  const Task& task() const { return task_; }
+
+ private:
+  bool BindChoices(Arena& arena) {
+    std::array<Token, kMaxChoices> tokens;
+    std::array<std::span<const Token>, kMaxChoices> spans;
+    if (task_.choices.size() > kMaxChoices) return false;
+    size_t n = 0;
+    for (const std::string_view choice : task_.choices) {
+      const Result<Token> token = tokenizer_.Find(choice);
+      if (!token) return false;
+      tokens[n] = *token;
+      spans[n] = {&tokens[n], 1};
+      ++n;
+    }
+    return choices_.Bind(std::span(spans).first(n), -1, model_.config.vocab_size, arena).ok();
+  }
+
+  Task task_;
+  Model model_;
+  Tokenizer tokenizer_;
+  Choices choices_;
+  Session session_;
+  std::array<float, kMaxChoices> log_p_;
+};
+
+int Run() {
+  Checks checks;
+  Classifier classifier;
+  CHECK(classifier.Bind());
+  if (checks.Failed()) return 1;
+  char line[kMaxText];
+  uint64_t sentences = 0;
+  const uint64_t start = board_ticks();
+  for (long length; (length = board_read(line, sizeof(line))) >= 0;) {
+    const std::string_view row(line, static_cast<size_t>(length));
+    const size_t first = row.find('\t');
+    const size_t second = row.find('\t', first + 1);
+    if (second == row.npos) continue;
+    const std::span<const float> log_p = classifier.Classify(row.substr(0, first));
+    CHECK(!log_p.empty());
+    if (log_p.empty()) return 1;
+    const size_t best = static_cast<size_t>(std::max_element(log_p.begin(), log_p.end()) - log_p.begin());
+    CHECK(LabelAt(classifier.task(), best) == row.substr(first + 1, second - first - 1));
+    const double off = ExpDouble(static_cast<double>(log_p[best])) - ReadNumber(row.substr(second + 1));
+    CHECK(off < 5e-6 && off > -5e-6);
+    ++sentences;
+  }
+  CHECK(sentences != 0);
+  Print(sentences);
+  Print(" sentences, ticks for each: ");
+  Print(sentences == 0 ? 0 : (board_ticks() - start) / sentences);
+  Print("\n");
+  return checks.Failed();
+}
+
+}  // namespace
+}  // namespace thimble
+
+int main() { return thimble::Run(); }
