@@ -28,8 +28,8 @@ constexpr Case kCases[] = {
 };
 
 // How the tokens are fed: several at once, one alone. The image is taken behind the first kKept pieces.
-constexpr size_t kPieces[] = {5, 1, 1, 9, 1, 2, 13, 1};
-constexpr size_t kKept = 4;
+constexpr size_t kPieces[] = {5, 1, 6, 1, 2, 9};
+constexpr size_t kKept = 3;
 
 class TokenSequence {
  public:

@@ -46,20 +46,22 @@ std::string_view LabelAt(const Task& task, size_t index) {
 // The model, its question, and what answering takes.
 class Classifier {
  public:
-  bool Bind() {
+  Error Bind() {
     const std::span<const std::byte> part = BoardModel();
     const Result<Gguf> file = Gguf::Open({&part, 1});
-    if (!file) return false;
+    if (!file) return file.error();
     const Result<Task> task = ReadTask(*file);
-    if (!task) return false;
+    if (!task) return task.error();
     task_ = *task;
     Arena arena(FreeMemory());
     const Result<Model> model = LoadQwen35(*file, arena);
-    const Result<Tokenizer> tokenizer = Tokenizer::Bind(*file, kMaxText, arena);
-    if (!model || !tokenizer) return false;
+    if (!model) return model.error();
     model_ = *model;
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(*file, kMaxText, arena);
+    if (!tokenizer) return tokenizer.error();
     tokenizer_ = *tokenizer;
-    return BindChoices(arena) && session_.Bind(model_, kLimits, {}, arena).ok();
+    if (const Error error = BindChoices(arena); !error.ok()) return error;
+    return session_.Bind(model_, kLimits, {}, arena);
   }
 
   // log_p of the choices.
@@ -79,19 +81,19 @@ class Classifier {
   const Task& task() const { return task_; }
 
  private:
-  bool BindChoices(Arena& arena) {
+  Error BindChoices(Arena& arena) {
     std::array<Token, kMaxChoices> tokens;
     std::array<std::span<const Token>, kMaxChoices> spans;
-    if (task_.choices.size() > kMaxChoices) return false;
+    if (task_.choices.size() > kMaxChoices) return {Status::kTooLarge};
     size_t n = 0;
     for (const std::string_view choice : task_.choices) {
       const Result<Token> token = tokenizer_.Find(choice);
-      if (!token) return false;
+      if (!token) return token.error();
       tokens[n] = *token;
       spans[n] = {&tokens[n], 1};
       ++n;
     }
-    return choices_.Bind(std::span(spans).first(n), -1, model_.config.vocab_size, arena).ok();
+    return choices_.Bind(std::span(spans).first(n), -1, model_.config.vocab_size, arena);
   }
 
   Task task_;
@@ -105,8 +107,15 @@ class Classifier {
 int Run() {
   Checks checks;
   Classifier classifier;
-  CHECK(classifier.Bind());
-  if (checks.Failed()) return 1;
+  const Error error = classifier.Bind();
+  if (error.status == Status::kTooSmall) {
+    Print("no room, needs more than ");
+    Print(error.at);
+    Print(" bytes\n");
+    return kSkipped;
+  }
+  CHECK(error.ok());
+  if (!error.ok()) return 1;
   char line[kMaxText];
   uint64_t sentences = 0;
   const uint64_t start = board_ticks();

@@ -5,6 +5,8 @@
 set(CMAKE_CXX_STANDARD_LIBRARIES "-Wl,--start-group -lm -lc -lgcc -Wl,--end-group")
 set(CMAKE_C_STANDARD_LIBRARIES ${CMAKE_CXX_STANDARD_LIBRARIES})
 set(THIMBLE_BOARD_DIR ${CMAKE_CURRENT_LIST_DIR})
+set(THIMBLE_LINK -nostartfiles -nodefaultlibs -L${THIMBLE_BOARD_DIR} -T${THIMBLE_MEMORY}
+    -Wl,--gc-sections,--fatal-warnings)
 if(NOT THIMBLE_PORT)
   set(THIMBLE_PORT ${THIMBLE_BOARD_DIR}/semihosting.c ${THIMBLE_BOARD_DIR}/systick.c)
 endif()
@@ -22,8 +24,7 @@ function(thimble_firmware name)
   set_target_properties(${name} PROPERTIES SUFFIX .elf)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
   target_link_libraries(${name} PRIVATE thimble_board ${firmware_LIBRARIES})
-  target_link_options(${name} PRIVATE -nostartfiles -nodefaultlibs -L${THIMBLE_BOARD_DIR} -T${THIMBLE_MEMORY}
-                                      -Wl,--gc-sections,--fatal-warnings,--print-memory-usage
+  target_link_options(${name} PRIVATE ${THIMBLE_LINK} -Wl,--print-memory-usage
                                       -Wl,--defsym=__stack_bytes=${firmware_STACK})
   set_target_properties(${name} PROPERTIES LINK_DEPENDS "${THIMBLE_MEMORY};${THIMBLE_BOARD_DIR}/sections.ld")
   if(firmware_MODEL)
