@@ -30,6 +30,8 @@ size_t board_stack_bytes() { return 0; }
 
 size_t board_stack_used() { return 0; }
 
+void board_stack_paint() {}
+
 unsigned char* board_memory(size_t* bytes) {
   alignas(64) static unsigned char memory[2 << 20];
   *bytes = sizeof(memory);

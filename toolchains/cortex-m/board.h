@@ -26,9 +26,11 @@ uint64_t board_ticks(void);
 /* Ends the run: under QEMU the program's exit code; on silicon there is nowhere to go. */
 __attribute__((noreturn)) void board_exit(int code);
 
-/* The stack: its size, and the most of it that has been in use since the start. */
+/* The stack: its size, the most of it that has been in use since the start or the last board_stack_paint, and that,
+ * which forgets what was. */
 size_t board_stack_bytes(void);
 size_t board_stack_used(void);
+void board_stack_paint(void);
 
 /* The RAM that neither stack nor variables have: where it begins, a multiple of 64, and how much. */
 unsigned char* board_memory(size_t* bytes);

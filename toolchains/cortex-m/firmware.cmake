@@ -5,6 +5,7 @@
 set(CMAKE_CXX_STANDARD_LIBRARIES "-Wl,--start-group -lm -lc -lgcc -Wl,--end-group")
 set(CMAKE_C_STANDARD_LIBRARIES ${CMAKE_CXX_STANDARD_LIBRARIES})
 set(THIMBLE_BOARD_DIR ${CMAKE_CURRENT_LIST_DIR})
+add_compile_options(-fcallgraph-info=su)  # for tests/walls/stack.sh
 set(THIMBLE_LINK -nostartfiles -nodefaultlibs -L${THIMBLE_BOARD_DIR} -T${THIMBLE_MEMORY}
     -Wl,--gc-sections,--fatal-warnings)
 if(NOT THIMBLE_PORT)
@@ -43,5 +44,5 @@ set_tests_properties(build PROPERTIES FIXTURES_SETUP build TIMEOUT 900)
 function(thimble_firmware_test name)
   thimble_firmware(${name} ${ARGN})
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS target FIXTURES_REQUIRED build TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES LABELS target FIXTURES_REQUIRED build TIMEOUT 900)
 endfunction()

@@ -96,6 +96,12 @@ static void limit_stack(void) {
 #endif
 }
 
+void board_stack_paint(void) {
+  uint32_t* sp;
+  __asm__ volatile("mov %0, sp" : "=r"(sp));
+  for (volatile uint32_t* p = __stack_bottom; p < sp; ++p) *p = kPaint;
+}
+
 __attribute__((noinline, noreturn, used)) static void start(void) {
   memcpy(__data_begin, __data_load, (size_t)(__data_end - __data_begin));
   memset(__bss_begin, 0, (size_t)(__bss_end - __bss_begin));
@@ -115,9 +121,7 @@ __attribute__((noreturn)) void board_reset(void) {
 #endif
   __asm__ volatile("dsb\n isb" ::: "memory");
   limit_stack();
-  uint32_t* sp;
-  __asm__ volatile("mov %0, sp" : "=r"(sp));
-  for (volatile uint32_t* p = __stack_bottom; p < sp; ++p) *p = kPaint;
+  board_stack_paint();
   start();
 }
 
