@@ -30,7 +30,7 @@ size_t board_stack_bytes() { return 0; }
 
 size_t board_stack_used() { return 0; }
 
-void board_stack_paint() {}
+size_t board_stack_paint() { return 0; }
 
 unsigned char* board_memory(size_t* bytes) {
   alignas(64) static unsigned char memory[2 << 20];

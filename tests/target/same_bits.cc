@@ -84,8 +84,7 @@ bool RunCase(const Case& run, const Model& model, std::span<std::byte> memory, C
   Session session;
   CHECK(session.Bind(model, run.limits, {}, arena).ok());
   Progress progress{TokenSequence(model.config.vocab_size)};
-  board_stack_paint();
-  const size_t stack = board_stack_used();
+  const size_t stack = board_stack_paint();
   CHECK(FeedPieces(session, 0, kKept, progress));
   const std::span<std::byte> image = memory.subspan(arena.used()).first(session.image_bytes());
   session.Save(image);

@@ -27,10 +27,10 @@ uint64_t board_ticks(void);
 __attribute__((noreturn)) void board_exit(int code);
 
 /* The stack: its size, the most of it that has been in use since the start or the last board_stack_paint, and that,
- * which forgets what was. */
+ * which forgets what was and returns how much is in use now. */
 size_t board_stack_bytes(void);
 size_t board_stack_used(void);
-void board_stack_paint(void);
+size_t board_stack_paint(void);
 
 /* The RAM that neither stack nor variables have: where it begins, a multiple of 64, and how much. */
 unsigned char* board_memory(size_t* bytes);

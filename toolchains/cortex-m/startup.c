@@ -96,10 +96,12 @@ static void limit_stack(void) {
 #endif
 }
 
-void board_stack_paint(void) {
+size_t board_stack_paint(void) {
   uint32_t* sp;
   __asm__ volatile("mov %0, sp" : "=r"(sp));
-  for (volatile uint32_t* p = __stack_bottom; p < sp; ++p) *p = kPaint;
+  const uint32_t* end = sp - 16; /* this function itself may still push something */
+  for (volatile uint32_t* p = __stack_bottom; p < end; ++p) *p = kPaint;
+  return (size_t)(__stack_top - sp) * sizeof(uint32_t);
 }
 
 __attribute__((noinline, noreturn, used)) static void start(void) {
