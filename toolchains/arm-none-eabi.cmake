@@ -16,4 +16,7 @@ set(CMAKE_CXX_FLAGS_INIT "${THIMBLE_CPU} -mthumb -masm-syntax-unified -ffunction
 -fno-threadsafe-statics -fno-use-cxa-atexit -fno-unwind-tables -fno-asynchronous-unwind-tables -Wno-psabi")
 set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG" CACHE STRING "Like C++")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG" CACHE STRING "-O3 only makes the plain loops longer")
+# At the end of every link: no libstdc++. libc and libm give mem* and sqrtf.
+set(CMAKE_C_STANDARD_LIBRARIES_INIT "-Wl,--start-group -lm -lc -lgcc -Wl,--end-group")
+set(CMAKE_CXX_STANDARD_LIBRARIES_INIT ${CMAKE_C_STANDARD_LIBRARIES_INIT})
 set(CMAKE_CROSSCOMPILING_EMULATOR ${CMAKE_CURRENT_LIST_DIR}/cortex-m/run.sh ${THIMBLE_MACHINE})

@@ -2,8 +2,6 @@
 #
 # How a program for a Cortex-M board is linked, and how CTest runs it. No libstdc++, no nosys, no symbol `end`: what needs a
 # heap, an exception or a system call does not link. libc and libm give mem* and sqrtf.
-set(CMAKE_CXX_STANDARD_LIBRARIES "-Wl,--start-group -lm -lc -lgcc -Wl,--end-group")
-set(CMAKE_C_STANDARD_LIBRARIES ${CMAKE_CXX_STANDARD_LIBRARIES})
 set(THIMBLE_BOARD_DIR ${CMAKE_CURRENT_LIST_DIR})
 add_compile_options(-fcallgraph-info=su)  # for tests/walls/stack.sh
 set(THIMBLE_LINK -nostartfiles -nodefaultlibs -L${THIMBLE_BOARD_DIR} -T${THIMBLE_MEMORY}
@@ -14,6 +12,7 @@ endif()
 add_library(thimble_board OBJECT ${THIMBLE_BOARD_DIR}/startup.c ${THIMBLE_PORT})
 target_include_directories(thimble_board PUBLIC ${PROJECT_SOURCE_DIR} ${THIMBLE_BOARD_DIR})
 target_compile_definitions(thimble_board PRIVATE BOARD_MHZ=${THIMBLE_MHZ})
+target_link_options(thimble_board INTERFACE ${THIMBLE_LINK})
 
 # thimble_firmware(NAME SOURCES file... [MODEL file] [STACK bytes] [LIBRARIES target...])
 function(thimble_firmware name)
@@ -21,17 +20,17 @@ function(thimble_firmware name)
   if(NOT firmware_STACK)
     set(firmware_STACK 8192)
   endif()
+  set(board_dir ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
   add_executable(${name} ${firmware_SOURCES})
   set_target_properties(${name} PROPERTIES SUFFIX .elf)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
   target_link_libraries(${name} PRIVATE thimble_board ${firmware_LIBRARIES})
-  target_link_options(${name} PRIVATE ${THIMBLE_LINK} -Wl,--print-memory-usage
-                                      -Wl,--defsym=__stack_bytes=${firmware_STACK})
-  set_target_properties(${name} PROPERTIES LINK_DEPENDS "${THIMBLE_MEMORY};${THIMBLE_BOARD_DIR}/sections.ld")
+  target_link_options(${name} PRIVATE -Wl,--print-memory-usage -Wl,--defsym=__stack_bytes=${firmware_STACK})
+  set_target_properties(${name} PROPERTIES LINK_DEPENDS "${THIMBLE_MEMORY};${board_dir}/sections.ld")
   if(firmware_MODEL)
-    add_library(${name}_model OBJECT ${THIMBLE_BOARD_DIR}/model.c)
+    add_library(${name}_model OBJECT ${board_dir}/model.c)
     target_compile_definitions(${name}_model PRIVATE BOARD_MODEL_FILE="${firmware_MODEL}")
-    set_source_files_properties(${THIMBLE_BOARD_DIR}/model.c PROPERTIES OBJECT_DEPENDS ${firmware_MODEL})
+    set_source_files_properties(${board_dir}/model.c PROPERTIES OBJECT_DEPENDS ${firmware_MODEL})
     target_link_libraries(${name} PRIVATE ${name}_model)
   endif()
 endfunction()
