@@ -72,7 +72,7 @@ __attribute__((naked)) static void on_fault(void) {
       "bx r2\n");
 }
 
-__attribute__((weak)) void board_systick(void) { on_fault(); }
+__attribute__((weak, alias("on_fault"))) void board_systick(void);
 
 struct vectors {
   const void* stack;
