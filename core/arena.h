@@ -28,7 +28,7 @@ class Arena {
   template <class T>
   T* Take(size_t inner, size_t middle = 1, size_t outer = 1) {
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= kAlign);
-    return reinterpret_cast<T*>(TakeBytes(Product(Product(inner, middle), Product(outer, sizeof(T)))));
+    return reinterpret_cast<T*>(TakeBytes(inner, middle, outer, sizeof(T)));
   }
 
   /// Bytes taken so far, also beyond the end of the memory.
@@ -37,28 +37,10 @@ class Arena {
 
   /// kTooLarge when the sizes do not fit in size_t, kTooSmall with the bytes needed when the memory ended before, else
   /// ok.
-  Error error() const {
-    if (overflow_) return {Status::kTooLarge, "these limits need more memory than this machine can address"};
-    if (!measuring_ && used_ > size_) {
-      return {Status::kTooSmall, "the arena is too small; it needs this many bytes", {}, {}, used_};
-    }
-    return {};
-  }
+  Error error() const;
 
  private:
-  static constexpr size_t kLimit = SIZE_MAX / 2;  // beyond it a size counts as too large
-
-  static size_t Product(size_t a, size_t b) { return b != 0 && a > kLimit / b ? kLimit + 1 : a * b; }
-
-  std::byte* TakeBytes(size_t bytes) {
-    if (overflow_ || bytes > kLimit - kAlign - used_) {
-      overflow_ = true;
-      return nullptr;
-    }
-    const size_t begin = used_;
-    used_ += (bytes + kAlign - 1) / kAlign * kAlign;
-    return base_ != nullptr && used_ <= size_ ? base_ + begin : nullptr;
-  }
+  std::byte* TakeBytes(size_t inner, size_t middle, size_t outer, size_t size);
 
   std::byte* base_ = nullptr;
   size_t size_ = 0;

@@ -28,6 +28,14 @@ void Normalise(std::span<float> log_p) {
   for (float& value : log_p) value = static_cast<float>(static_cast<double>(value) - total);
 }
 
+// -1, 0 or 1 as `a` stands before, beside or behind `b` in lexicographic order, the beginning of another before it.
+int Compare(std::span<const Token> a, std::span<const Token> b) {
+  size_t i = 0;
+  while (i < a.size() && i < b.size() && a[i] == b[i]) ++i;
+  if (i == a.size() || i == b.size()) return i < a.size() ? 1 : i < b.size() ? -1 : 0;
+  return a[i] < b[i] ? -1 : 1;
+}
+
 Error BadChoice(const char* what, size_t index) { return {Status::kBadArgument, what, {}, {}, index}; }
 
 }  // namespace
@@ -40,8 +48,8 @@ Error Choices::Bind(std::span<const std::span<const Token>> choices, Token end, 
   size_t longest = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
     if (choices[i].empty()) return BadChoice("a choice has no tokens", i);
-    if (!std::all_of(choices[i].begin(), choices[i].end(), is_token)) {
-      return BadChoice("a choice has a token that is not in the vocabulary", i);
+    for (const Token token : choices[i]) {
+      if (!is_token(token)) return BadChoice("a choice has a token that is not in the vocabulary", i);
     }
     nodes += choices[i].size();
     longest = std::max(longest, choices[i].size());
@@ -62,18 +70,31 @@ Error Choices::Bind(std::span<const std::span<const Token>> choices, Token end, 
   return {};
 }
 
-// Lexicographic order: choices with a common prefix stand together, the shortest first.
+// Lexicographic order: choices with a common prefix stand together, the shortest first, equal ones by their indices. A
+// heap sort: std::sort would be a quarter of this file's code.
 Error Choices::Sort(std::span<const std::span<const Token>> choices) {
+  const auto before = [&](uint32_t a, uint32_t b) {
+    const int order = Compare(choices[a], choices[b]);
+    return order != 0 ? order < 0 : a < b;
+  };
   for (uint32_t i = 0; i < size_; ++i) order_[i] = i;
-  std::sort(order_, order_ + size_, [&](uint32_t a, uint32_t b) {
-    const auto [x, y] = std::mismatch(choices[a].begin(), choices[a].end(), choices[b].begin(), choices[b].end());
-    if (x == choices[a].end() && y == choices[b].end()) return a < b;
-    if (x == choices[a].end() || y == choices[b].end()) return x == choices[a].end();
-    return *x < *y;
-  });
+  for (size_t begin = size_ / 2, end = size_; end > 1;) {
+    // First the heap is built, from its last inner node to the first; then its largest moves behind it, again and
+    // again.
+    if (begin > 0) {
+      --begin;
+    } else {
+      std::swap(order_[0], order_[--end]);
+    }
+    for (size_t at = begin, child; (child = 2 * at + 1) < end; at = child) {
+      if (child + 1 < end && before(order_[child], order_[child + 1])) ++child;
+      if (!before(order_[at], order_[child])) break;
+      std::swap(order_[at], order_[child]);
+    }
+  }
   for (size_t i = 1; i < size_; ++i) {
-    const std::span<const Token> a = choices[order_[i - 1]], b = choices[order_[i]];
-    if (std::equal(a.begin(), a.end(), b.begin(), b.end())) return BadChoice("a choice is there twice", order_[i]);
+    if (Compare(choices[order_[i - 1]], choices[order_[i]]) == 0)
+      return BadChoice("a choice is there twice", order_[i]);
   }
   return {};
 }

@@ -15,22 +15,22 @@ namespace thimble {
 /// Threads that somebody else owns. `run` calls task(argument, index, worker) once for every index below `tasks`, in
 /// any order, with worker < count different for calls that overlap, and returns when all are done.
 struct Workers {
+  using Task = void (*)(void* argument, size_t index, size_t worker);
+
   size_t count = 1;
   void* context = nullptr;
-  void (*run)(void* context, size_t tasks, void (*task)(void* argument, size_t index, size_t worker),
+  void (*run)(void* context, size_t tasks, Task task,
               void* argument) = nullptr;  // null: one after the other, on the caller's thread
+
+  /// Has all tasks run, by `run` if there is one.
+  void Run(size_t tasks, Task task, void* argument) const;
 };
 
 /// Calls function(index, worker) for every index below `tasks`.
 template <class F>
 void ParallelFor(const Workers& workers, size_t tasks, const F& function) {
-  if (workers.run == nullptr || tasks < 2) {
-    for (size_t i = 0; i < tasks; ++i) function(i, size_t{0});
-    return;
-  }
-  workers.run(
-      workers.context, tasks,
-      [](void* argument, size_t index, size_t worker) { (*static_cast<const F*>(argument))(index, worker); },
+  workers.Run(
+      tasks, [](void* argument, size_t index, size_t worker) { (*static_cast<const F*>(argument))(index, worker); },
       const_cast<F*>(&function));
 }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of math.h that are too long to stand in a header.
+// See math.h. None is inline: their constants and steps are many, and called for they are as fast.
 #include "core/math.h"
+
+#include <bit>
+#include <limits>
 
 namespace thimble {
 namespace {
@@ -9,6 +12,27 @@ namespace {
 constexpr double kRadians = 6.28318530717958647693 / 18446744073709551616.0;  // of 2^-64 turns
 
 }  // namespace
+
+float Exp(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const float shifted = x * 1.44269504f + kRound;
+  const float n = shifted - kRound;
+  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // x - n ln 2, ln 2 in two parts
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const float bounded = n < -126.0f ? -126.0f : n > 128.0f ? 128.0f : n;
+  const int32_t whole = bounded == bounded ? static_cast<int32_t>(bounded) : 0;
+  const int32_t half = whole >> 1;  // 2^n in two factors, as 2^128 has no float
+  const float y = p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((whole - half + 127) << 23);
+  if (x < -87.33654f) return 0.0f;
+  if (x > 88.72283f) return std::numeric_limits<float>::infinity();
+  return x == x ? y : x;
+}
 
 float Log(float x) {
   if (x == 0.0f) return -std::numeric_limits<float>::infinity();

@@ -66,49 +66,47 @@ Ring RingOf(const Limits& limits) {
   return {limits.sinks, size_t{limits.window} - 1 + std::max(limits.batch, limits.rewind)};
 }
 
-Error CheckCache(const Config& config, const Limits& limits) {
-  const uint64_t rows = uint64_t{limits.window} + limits.sinks + std::max(limits.batch, limits.rewind);
-  if (limits.window == 0 && (limits.context == 0 || limits.context > INT32_MAX)) {
-    return {
-        Status::kBadArgument, "the context must hold at least 1 and at most 2147483647 tokens", {}, {}, limits.context};
+Error BadArgument(const char* what, uint64_t at = 0) { return {Status::kBadArgument, what, {}, {}, at}; }
+
+Error CheckType(const Config& config, Type type) {
+  Error error;
+  const Format* format = FindFormat(static_cast<uint32_t>(type));
+  if (format == nullptr || format->encode == nullptr) {
+    error.what = "the cache is stored as F32, F16, Q8_0, IQ4_NL or NL3, if this program reads it; not as this type";
+    error.at = static_cast<uint32_t>(type);
+  } else if (config.key_length % format->block_size != 0) {
+    error.what = "this model's heads are no multiple of 32 values long, so its cache is stored as F32 or F16";
+    error.at = config.key_length;
+  } else {
+    return error;
   }
-  if (limits.window != 0 && rows > INT32_MAX) {
-    return {
-        Status::kBadArgument, "a window with its sinks and a batch must be at most 2147483647 tokens", {}, {}, rows};
-  }
-  for (const Type type : {limits.k, limits.v}) {
-    const Format* format = FindFormat(static_cast<uint32_t>(type));
-    if (format == nullptr || format->encode == nullptr) {
-      return {Status::kUnsupported,
-              "the key/value cache is stored as F32, F16, Q8_0, IQ4_NL or NL3, not as this type",
-              {},
-              {},
-              static_cast<uint32_t>(type)};
-    }
-    if (config.key_length % format->block_size != 0) {
-      return {Status::kUnsupported,
-              "this model's heads are no multiple of 32 values long, so its cache is stored as F32 or F16",
-              {},
-              {},
-              config.key_length};
-    }
-  }
-  const Format& k = FormatOf(limits.k);
-  const Format& v = FormatOf(limits.v);
-  if (k.block_bytes * v.block_size < v.block_bytes * k.block_size) {
-    return {Status::kBadArgument, "the cache's keys must not have fewer bits than its values"};
-  }
-  return {};
+  error.status = Status::kUnsupported;
+  return error;
 }
 
 Error Check(const Config& config, const Limits& limits, const Backend& backend) {
   if (config.embedding_length == 0 || config.head_count_kv == 0 || config.time_step_rank == 0) {
-    return {Status::kBadArgument, "the config is empty; io/load_qwen35 fills it"};
+    return BadArgument("the config is empty; io/load_qwen35 fills it");
   }
-  if (backend.workers.count == 0 || backend.step_workers.count == 0)
-    return {Status::kBadArgument, "there must be at least 1 worker"};
-  if (limits.batch == 0) return {Status::kBadArgument, "the batch must be at least 1 token"};
-  return CheckCache(config, limits);
+  if (backend.workers.count == 0 || backend.step_workers.count == 0) {
+    return BadArgument("there must be at least 1 worker");
+  }
+  if (limits.batch == 0) return BadArgument("the batch must be at least 1 token");
+  if (limits.window == 0 && (limits.context == 0 || limits.context > INT32_MAX)) {
+    return BadArgument("the context must hold at least 1 and at most 2147483647 tokens", limits.context);
+  }
+  const uint64_t rows = uint64_t{limits.window} + limits.sinks + std::max(limits.batch, limits.rewind);
+  if (limits.window != 0 && rows > INT32_MAX) {
+    return BadArgument("a window with its sinks and a batch must be at most 2147483647 tokens", rows);
+  }
+  if (const Error error = CheckType(config, limits.k); !error.ok()) return error;
+  if (const Error error = CheckType(config, limits.v); !error.ok()) return error;
+  const Format& k = FormatOf(limits.k);
+  const Format& v = FormatOf(limits.v);
+  if (k.block_bytes * v.block_size < v.block_bytes * k.block_size) {
+    return BadArgument("the cache's keys must not have fewer bits than its values");
+  }
+  return {};
 }
 
 // Tokens that a task attends with: many share the decoding of rows, few leave every worker several tasks.
@@ -128,61 +126,63 @@ Position Nearer(const Position& position, int64_t distance) {
 
 }  // namespace
 
-SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend& backend, Arena& arena,
-                            Session* session) {
-  Session unused;
-  Session& s = session != nullptr ? *session : unused;
-  s.ring_ = RingOf(limits);
-  const size_t batch = std::min<size_t>(limits.batch, s.rows());
+SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend& backend, Arena& arena) {
+  ring_ = RingOf(limits);
+  const size_t batch = std::min<size_t>(limits.batch, rows());
+  const size_t recurrent = c.recurrent_count();
+  const size_t channels = c.conv_channels();
   SessionPlan plan;
   size_t mark = arena.used();
-  const auto section = [&] {
-    const size_t bytes = arena.used() - mark;
+  const auto section = [&](size_t& bytes) {
+    bytes = arena.used() - mark;
     mark = arena.used();
-    return bytes;
   };
 
-  s.state_ = arena.Take<State>(1);
-  s.hidden_ = arena.Take<float>(c.embedding_length);
-  const bool floats = limits.state == StateForm::kF32;
-  s.delta_ = arena.Take<float>(c.state_size, floats ? c.inner_size : 0, c.recurrent_count());
-  s.delta_codes_ = arena.Take<int16_t>(c.state_size, floats ? 0 : c.inner_size, c.recurrent_count());
-  s.delta_scales_ = arena.Take<float>(floats ? 0 : c.inner_size, c.recurrent_count());
-  s.conv_ = arena.Take<float>(c.conv_channels(), c.conv_kernel - 1, c.recurrent_count());
-  plan.state = section();
-  s.state_bytes_ = plan.state;
-  s.cache_ = arena.Take<std::byte>(TokenBytes(c, limits.k) + TokenBytes(c, limits.v), s.rows(), c.attention_count());
-  plan.cache = section();
-  s.checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
-  plan.checkpoints = section();
-  s.history_ = arena.Take<std::byte>(limits.rewind, plan.state);
-  plan.history = section();
+  state_ = arena.Take<State>(1);
+  hidden_ = arena.Take<float>(c.embedding_length);
+  const size_t floats = limits.state == StateForm::kF32 ? c.inner_size : 0;  // rows of a layer's state in either form
+  const size_t coded = c.inner_size - floats;
+  delta_ = arena.Take<float>(c.state_size, floats, recurrent);
+  delta_codes_ = arena.Take<int16_t>(c.state_size, coded, recurrent);
+  delta_scales_ = arena.Take<float>(coded, recurrent);
+  conv_ = arena.Take<float>(channels, c.conv_kernel - 1, recurrent);
+  section(plan.state);
+  state_bytes_ = plan.state;
+  cache_ = arena.Take<std::byte>(TokenBytes(c, limits.k) + TokenBytes(c, limits.v), rows(), c.block_count - recurrent);
+  section(plan.cache);
+  checkpoints_ = arena.Take<std::byte>(limits.checkpoints, plan.state);
+  section(plan.checkpoints);
+  history_ = arena.Take<std::byte>(limits.rewind, plan.state);
+  section(plan.history);
 
   const size_t widest = WidestInput(c);
-  s.scratch_bytes_ = (ScratchBytes(c, limits) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
-  s.logits_ = arena.Take<float>(c.vocab_size);
-  s.residual_ = arena.Take<float>(batch, c.embedding_length);
-  s.normed_ = arena.Take<float>(batch, c.embedding_length);
-  s.mixed_ = arena.Take<float>(batch, c.embedding_length);
-  s.mixer_ = arena.Take<float>(
+  const size_t with_sinks = ring_.sinks == 0 ? 0 : batch;
+  const size_t workers = WorkerCount(backend);
+  scratch_bytes_ = (ScratchBytes(c, limits) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
+  logits_ = arena.Take<float>(c.vocab_size);
+  residual_ = arena.Take<float>(batch, c.embedding_length);
+  normed_ = arena.Take<float>(batch, c.embedding_length);
+  mixed_ = arena.Take<float>(batch, c.embedding_length);
+  mixer_ = arena.Take<float>(
       batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
-  s.cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
-  s.sink_cos_sin_ = arena.Take<float>(s.ring_.sinks == 0 ? 0 : batch, c.rope.dimension_count);
-  s.sink_q_ = arena.Take<float>(s.ring_.sinks == 0 ? 0 : batch, c.attention_dim());
-  s.frequencies_ = arena.Take<uint64_t>(c.rope.dimension_count / 2);
-  s.codes_ = arena.Take<int8_t>(batch, widest);
-  s.scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
-  s.sums_ = arena.Take<int32_t>(batch, widest / Activations::kBlock);
-  s.best_ = arena.Take<Candidate>(WorkerCount(backend));
-  s.scratch_ = arena.Take<std::byte>(WorkerCount(backend), s.scratch_bytes_);
-  plan.work = section();
+  cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
+  sink_cos_sin_ = arena.Take<float>(with_sinks, c.rope.dimension_count);
+  sink_q_ = arena.Take<float>(with_sinks, c.attention_dim());
+  frequencies_ = arena.Take<uint64_t>(c.rope.dimension_count / 2);
+  codes_ = arena.Take<int8_t>(batch, widest);
+  scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
+  sums_ = arena.Take<int32_t>(batch, widest / Activations::kBlock);
+  best_ = arena.Take<Candidate>(workers);
+  scratch_ = arena.Take<std::byte>(workers, scratch_bytes_);
+  section(plan.work);
   return plan;
 }
 
 Result<SessionPlan> Session::Plan(const Config& config, const Limits& limits, const Backend& backend) {
   if (const Error error = Check(config, limits, backend); !error.ok()) return error;
   Arena measure;
-  const SessionPlan plan = Layout(config, limits, backend, measure, nullptr);
+  Session unbound;
+  const SessionPlan plan = unbound.Layout(config, limits, backend, measure);
   if (!measure.error().ok()) return measure.error();
   return plan;
 }
@@ -190,7 +190,7 @@ Result<SessionPlan> Session::Plan(const Config& config, const Limits& limits, co
 Error Session::Bind(const Model& model, const Limits& limits, const Backend& backend, Arena& arena) {
   state_ = nullptr;
   if (const Error error = Check(model.config, limits, backend); !error.ok()) return error;
-  Layout(model.config, limits, backend, arena, this);
+  Layout(model.config, limits, backend, arena);
   if (const Error error = arena.error(); !error.ok() || arena.measuring()) {
     state_ = nullptr;
     return error;
@@ -220,7 +220,7 @@ void Session::Recall(size_t i) {
 
 Error Session::Rewind(size_t n) {
   if (n > rewindable()) {
-    return {Status::kBadArgument, "so many tokens cannot be taken back; this many can", {}, {}, rewindable()};
+    return BadArgument("so many tokens cannot be taken back; this many can", rewindable());
   }
   if (n == 0) return {};
   const std::byte* before = history_ + (length() - n) % limits_.rewind * state_bytes_;
@@ -250,7 +250,7 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
   if (tokens.size() > room()) return Full();
   for (const Token token : tokens) {
     if (token < 0 || static_cast<size_t>(token) >= vocab) {
-      return {Status::kBadArgument, "no such token in the vocabulary", {}, {}, static_cast<uint32_t>(token)};
+      return BadArgument("no such token in the vocabulary", static_cast<uint32_t>(token));
     }
   }
   if (!logits.empty() && logits.size() / vocab < tokens.size()) {
@@ -261,7 +261,7 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
             tokens.size() * vocab};
   }
   if (!positions.empty() && positions.size() != tokens.size()) {
-    return {Status::kBadArgument, "there must be one position for each token", {}, {}, positions.size()};
+    return BadArgument("there must be one position for each token", positions.size());
   }
   FeedAll(tokens, positions.empty() ? nullptr : positions.data(), logits.empty() ? nullptr : logits.data());
   return {};

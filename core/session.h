@@ -133,8 +133,7 @@ class Session {
   };
 
   // Everything that Bind places: the same function measures and binds.
-  static SessionPlan Layout(const Config& config, const Limits& limits, const Backend& backend, Arena& arena,
-                            Session* session);
+  SessionPlan Layout(const Config& config, const Limits& limits, const Backend& backend, Arena& arena);
 
   struct Product {
     const Matrix* w;

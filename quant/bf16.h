@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// BF16: the upper half of an F32, little endian, a block is one value of 2 bytes. This pair owns reading and dot; the
+// BF16: the upper half of an F32, little endian, a block is one value of 2 bytes. This pair owns reading; the
 // conversion itself stands in half.h.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// F32: IEEE single precision, little endian, a block is one value of 4 bytes. This pair owns reading, writing and dot.
+// F32: IEEE single precision, little endian, a block is one value of 4 bytes. This pair owns reading and writing.
 #pragma once
 
 #include "quant/format.h"

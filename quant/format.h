@@ -2,7 +2,7 @@
 //
 // What a format is: the layout of the rows of a matrix (or of the key/value cache), and how to read it.
 // A row is a whole number of blocks; in a packed format some rows share a tile. Every format has a pair of files,
-// <name>.h/.cc, and a line in formats.cc.
+// <name>.h/.cc, and a line in all_formats.cc.
 #pragma once
 
 #include <bit>
@@ -60,14 +60,10 @@ struct Format {
   /// machine's.)
   void (*decode)(const std::byte* blocks, size_t count, float* x);
 
-  /// Sum over the values of `count` blocks times x[count * block_size], summed as Lanes (lanes.h) does: the same bits
-  /// as decoding first and calling DotF32, on every machine.
-  float (*dot)(const std::byte* blocks, size_t count, const float* x);
-
   /// The blocks of x[count * block_size], rounded to nearest even. Null where nothing writes this format yet.
   void (*encode)(const float* x, size_t count, std::byte* blocks);
 
-  /// Packed formats have this one instead of the three above: x[count * block_size] = row `row` of a tile whose rows
+  /// Packed formats have this one instead of the two above: x[count * block_size] = row `row` of a tile whose rows
   /// have `count` blocks.
   void (*decode_row)(const std::byte* tile, size_t row, size_t count, float* x) = nullptr;
 
@@ -83,7 +79,9 @@ constexpr uint64_t MatrixBytes(const Format& format, uint64_t rows, uint64_t blo
   return (rows + format.tile_rows - 1) / format.tile_rows * (blocks * format.block_bytes + format.tile_bytes);
 }
 
-/// All formats, in the order of their numbers.
+/// The formats that this program reads, in the order of their numbers: all of them (all_formats.cc), unless the program
+/// defines this function itself. Then only the formats that it returns are linked, and a file with another one is
+/// refused when it is opened.
 std::span<const Format* const> Formats();
 
 /// The format of a GGUF tensor type, or null when there is none (TypeName still knows its name).

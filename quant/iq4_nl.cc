@@ -5,7 +5,6 @@
 #include "quant/iq4_nl.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 #include "quant/levels.h"
 
 namespace thimble {
@@ -26,17 +25,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockIQ4_NL::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockIQ4_NL*>(blocks);
-  float w[BlockIQ4_NL::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockIQ4_NL::kSize, BlockIQ4_NL::kSize);
-  }
-  return lanes.Fold();
-}
-
 void Encode(const float* x, size_t count, std::byte* blocks) {
   auto* block = reinterpret_cast<BlockIQ4_NL*>(blocks);
   for (size_t i = 0; i < count; ++i) {
@@ -54,7 +42,6 @@ constinit const Format kFormatIQ4_NL = {
     .block_size = BlockIQ4_NL::kSize,
     .block_bytes = sizeof(BlockIQ4_NL),
     .decode = Decode,
-    .dot = Dot,
     .encode = Encode,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // IQ4_NL: 32 values of 4 bits that stand for 16 unevenly spaced levels, with one scale, 4.5 bits per value. This pair
-// owns the levels, the layout and the portable decode and dot; faster kernels in other rooms read the same struct.
+// owns the levels, the layout and the portable decode; faster kernels in other rooms read the same struct.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,6 @@
 
 #include "quant/half.h"
 #include "quant/iq4_nl.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -30,17 +29,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockIQ4_XS::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockIQ4_XS*>(blocks);
-  float w[BlockIQ4_XS::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockIQ4_XS::kSize, BlockIQ4_XS::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatIQ4_XS = {
@@ -49,7 +37,6 @@ constinit const Format kFormatIQ4_XS = {
     .block_size = BlockIQ4_XS::kSize,
     .block_bytes = sizeof(BlockIQ4_XS),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // IQ4_XS: 256 values of 4 bits that stand for the levels of IQ4_NL, in 8 sub-blocks of 32, each with a 6-bit scale:
-// 4.25 bits per value. This pair owns the layout and the portable decode and dot; the levels stand in iq4_nl.h.
+// 4.25 bits per value. This pair owns the layout and the portable decode; the levels stand in iq4_nl.h.
 #pragma once
 
 #include <cstdint>

@@ -35,10 +35,6 @@ struct Lanes {
 };
 
 /// Sum of a[i] * b[i] for i in [0, n), in the order of Lanes.
-inline float DotF32(const float* a, const float* b, size_t n) {
-  Lanes lanes;
-  lanes.Add(a, b, n);
-  return lanes.Fold();
-}
+float DotF32(const float* a, const float* b, size_t n);
 
 }  // namespace thimble

@@ -47,7 +47,7 @@ class LevelCodes {
       for (const float end : {-127.0f, -114.3f, 127.0f}) {
         float levels[kBlock];
         for (size_t i = 0; i < kBlock; ++i) levels[i] = nearest_[Index(x[i], end / top)];
-        const float product = DotF32(x, levels, kBlock), square = DotF32(levels, levels, kBlock);
+        const float product = Dot(x, levels), square = Dot(levels, levels);
         const float gain = product / square * product;  // that much less than the sum of squares is lost
         kept = gain > best ? product / square : kept;
         best = gain > best ? gain : best;
@@ -65,6 +65,12 @@ class LevelCodes {
   static constexpr float kSmallest = 0x1p-18f;  // of a block: scales of less have hardly a bit in F16
   static constexpr float kLargest = 65504.0f * 114.0f;
   static constexpr uint16_t kNoNumber = 0x7e00;
+
+  static float Dot(const float* a, const float* b) {
+    Lanes lanes;
+    lanes.Add(a, b, kBlock);
+    return lanes.Fold();
+  }
 
   // Where the level nearest to x * inverse stands; any place for what is no number.
   static size_t Index(float x, float inverse) {

@@ -4,7 +4,6 @@
 #include "quant/nl3.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 #include "quant/levels.h"
 
 namespace thimble {
@@ -24,17 +23,6 @@ void DecodeBlock(const BlockNL3& block, float* x) {
 void Decode(const std::byte* blocks, size_t count, float* x) {
   const auto* block = reinterpret_cast<const BlockNL3*>(blocks);
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockNL3::kSize);
-}
-
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockNL3*>(blocks);
-  float w[BlockNL3::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockNL3::kSize, BlockNL3::kSize);
-  }
-  return lanes.Fold();
 }
 
 void Encode(const float* x, size_t count, std::byte* blocks) {
@@ -57,7 +45,6 @@ constinit const Format kFormatNL3 = {
     .block_size = BlockNL3::kSize,
     .block_bytes = sizeof(BlockNL3),
     .decode = Decode,
-    .dot = Dot,
     .encode = Encode,
 };
 

@@ -4,7 +4,6 @@
 #include "quant/q2_k.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -26,17 +25,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ2_K::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ2_K*>(blocks);
-  float w[BlockQ2_K::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ2_K::kSize, BlockQ2_K::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ2_K = {
@@ -45,7 +33,6 @@ constinit const Format kFormatQ2_K = {
     .block_size = BlockQ2_K::kSize,
     .block_bytes = sizeof(BlockQ2_K),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -4,7 +4,6 @@
 #include "quant/q3_k.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -35,17 +34,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ3_K::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ3_K*>(blocks);
-  float w[BlockQ3_K::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ3_K::kSize, BlockQ3_K::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ3_K = {
@@ -54,7 +42,6 @@ constinit const Format kFormatQ3_K = {
     .block_size = BlockQ3_K::kSize,
     .block_bytes = sizeof(BlockQ3_K),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Q3_K: 256 values of 3 bits in 16 sub-blocks of 16, each with a 6-bit scale: 3.4375 bits per value.
-// This pair owns the layout and the portable decode and dot; faster kernels in other rooms read the same struct.
+// This pair owns the layout and the portable decode; faster kernels in other rooms read the same struct.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,6 @@
 #include "quant/q4_0.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -22,17 +21,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ4_0::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ4_0*>(blocks);
-  float w[BlockQ4_0::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ4_0::kSize, BlockQ4_0::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ4_0 = {
@@ -41,7 +29,6 @@ constinit const Format kFormatQ4_0 = {
     .block_size = BlockQ4_0::kSize,
     .block_bytes = sizeof(BlockQ4_0),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

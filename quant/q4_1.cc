@@ -4,7 +4,6 @@
 #include "quant/q4_1.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -23,17 +22,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ4_1::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ4_1*>(blocks);
-  float w[BlockQ4_1::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ4_1::kSize, BlockQ4_1::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ4_1 = {
@@ -42,7 +30,6 @@ constinit const Format kFormatQ4_1 = {
     .block_size = BlockQ4_1::kSize,
     .block_bytes = sizeof(BlockQ4_1),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -5,7 +5,6 @@
 
 #include "quant/half.h"
 #include "quant/k_scales.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -28,17 +27,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ4_K::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ4_K*>(blocks);
-  float w[BlockQ4_K::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ4_K::kSize, BlockQ4_K::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ4_K = {
@@ -47,7 +35,6 @@ constinit const Format kFormatQ4_K = {
     .block_size = BlockQ4_K::kSize,
     .block_bytes = sizeof(BlockQ4_K),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Q4_K: 256 values of 4 bits in 8 sub-blocks of 32, each with a 6-bit scale and a 6-bit minimum: 4.5 bits per value.
-// This pair owns the layout and the portable decode and dot; faster kernels in other rooms read the same struct.
+// This pair owns the layout and the portable decode; faster kernels in other rooms read the same struct.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -28,17 +27,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ5_0::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ5_0*>(blocks);
-  float w[BlockQ5_0::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ5_0::kSize, BlockQ5_0::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ5_0 = {
@@ -47,7 +35,6 @@ constinit const Format kFormatQ5_0 = {
     .block_size = BlockQ5_0::kSize,
     .block_bytes = sizeof(BlockQ5_0),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

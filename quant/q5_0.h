@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Q5_0: 32 values of 5 bits around 16 with one scale, 5.5 bits per value. This pair owns the layout and the portable
-// decode and dot; faster kernels live in other rooms and read the same struct.
+// decode; faster kernels live in other rooms and read the same struct.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,6 @@
 
 #include "quant/half.h"
 #include "quant/k_scales.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -31,17 +30,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ5_K::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ5_K*>(blocks);
-  float w[BlockQ5_K::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ5_K::kSize, BlockQ5_K::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ5_K = {
@@ -50,7 +38,6 @@ constinit const Format kFormatQ5_K = {
     .block_size = BlockQ5_K::kSize,
     .block_bytes = sizeof(BlockQ5_K),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

@@ -4,7 +4,6 @@
 #include "quant/q6_k.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -30,17 +29,6 @@ void Decode(const std::byte* blocks, size_t count, float* x) {
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ6_K::kSize);
 }
 
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ6_K*>(blocks);
-  float w[BlockQ6_K::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ6_K::kSize, BlockQ6_K::kSize);
-  }
-  return lanes.Fold();
-}
-
 }  // namespace
 
 constinit const Format kFormatQ6_K = {
@@ -49,7 +37,6 @@ constinit const Format kFormatQ6_K = {
     .block_size = BlockQ6_K::kSize,
     .block_bytes = sizeof(BlockQ6_K),
     .decode = Decode,
-    .dot = Dot,
     .encode = nullptr,
 };
 

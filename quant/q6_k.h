@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Q6_K: 256 values of 6 bits in 16 sub-blocks of 16, each with an 8-bit scale: 6.5625 bits per value.
-// This pair owns the layout and the portable decode and dot; faster kernels in other rooms read the same struct.
+// This pair owns the layout and the portable decode; faster kernels in other rooms read the same struct.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,6 @@
 #include "quant/q8_0.h"
 
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace thimble {
 namespace {
@@ -17,17 +16,6 @@ void DecodeBlock(const BlockQ8_0& block, float* x) {
 void Decode(const std::byte* blocks, size_t count, float* x) {
   const auto* block = reinterpret_cast<const BlockQ8_0*>(blocks);
   for (size_t i = 0; i < count; ++i) DecodeBlock(block[i], x + i * BlockQ8_0::kSize);
-}
-
-float Dot(const std::byte* blocks, size_t count, const float* x) {
-  const auto* block = reinterpret_cast<const BlockQ8_0*>(blocks);
-  float w[BlockQ8_0::kSize];
-  Lanes lanes;
-  for (size_t i = 0; i < count; ++i) {
-    DecodeBlock(block[i], w);
-    lanes.Add(w, x + i * BlockQ8_0::kSize, BlockQ8_0::kSize);
-  }
-  return lanes.Fold();
 }
 
 void Encode(const float* x, size_t count, std::byte* blocks) {
@@ -61,7 +49,6 @@ constinit const Format kFormatQ8_0 = {
     .block_size = BlockQ8_0::kSize,
     .block_bytes = sizeof(BlockQ8_0),
     .decode = Decode,
-    .dot = Dot,
     .encode = Encode,
 };
 

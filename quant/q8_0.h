@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Q8_0: 32 values as signed bytes with one scale, 8.5 bits per value. This pair owns the layout and the portable decode
-// and dot; faster kernels live in other rooms and read the same struct.
+// and encode; faster kernels live in other rooms and read the same struct.
 #pragma once
 
 #include <cstdint>

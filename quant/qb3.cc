@@ -59,7 +59,6 @@ constinit const Format kFormatQB3 = {
     .tile_rows = Qb3::kRows,
     .tile_bytes = 0,
     .decode = nullptr,
-    .dot = nullptr,
     .encode = nullptr,
     .decode_row = DecodeRow,
     .encode_tile = EncodeTile,

@@ -63,7 +63,6 @@ constinit const Format kFormatQB4 = {
     .tile_rows = kRows,
     .tile_bytes = 2 * Qb4::kSumBytes,
     .decode = nullptr,
-    .dot = nullptr,
     .encode = nullptr,
     .decode_row = DecodeRow,
     .encode_tile = EncodeTile,
