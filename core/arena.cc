@@ -24,7 +24,7 @@ std::byte* Arena::TakeBytes(size_t inner, size_t middle, size_t outer, size_t si
 Error Arena::error() const {
   if (overflow_) return {Status::kTooLarge, "these limits need more memory than this machine can address"};
   if (!measuring_ && used_ > size_) {
-    return {Status::kTooSmall, "the arena is too small; it needs this many bytes", {}, {}, used_};
+    return {Status::kTooSmall, "the arena is too small; it needs this many bytes", used_};
   }
   return {};
 }

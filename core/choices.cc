@@ -173,16 +173,11 @@ Error Choices::Score(Session& session, std::span<float> log_p, size_t first_chec
   if (deepest_ > 0 && session.limits().checkpoints <= first_checkpoint) {
     return {Status::kBadArgument,
             "choices of several tokens need a checkpoint: Limits::checkpoints must be at least this",
-            {},
-            {},
             first_checkpoint + 1};
   }
   if (deepest_ > session.recall_reach()) {
     return {Status::kBadArgument,
-            "the choices are too long for the window's batch: Limits::batch must be at least this",
-            {},
-            {},
-            deepest_};
+            "the choices are too long for the window's batch: Limits::batch must be at least this", deepest_};
   }
   const size_t first_tokens = nodes_[0].children;
   session.Scores({tokens_ + 1, first_tokens}, log_p.data());

@@ -25,6 +25,13 @@ enum class Status : uint8_t {
 /// What went wrong, where, and a number. `name` and `detail` are views of static text or of the mapped file: valid as
 /// long as that is.
 struct Error {
+  // Not inline: where something is refused, only what says so is worth its bytes.
+  Error();
+  Error(Status status, const char* what);
+  Error(Status status, const char* what, uint64_t at);
+  Error(Status status, const char* what, std::string_view name);
+  Error(Status status, const char* what, std::string_view name, std::string_view detail, uint64_t at = 0);
+
   Status status = Status::kOk;
   const char* what = "";         // one sentence without a full stop: what is wrong and what to do
   std::string_view name = {};    // which key, tensor, file or token; may be empty

@@ -105,7 +105,7 @@ bool Sampler::penalises() const {
 
 Error Sampler::Bind(const SamplerOptions& options, size_t vocab, Arena& arena) {
   if (vocab == 0 || vocab > kMaxVocab) {
-    return {Status::kTooLarge, "the vocabulary must have at least 1 and at most 4194304 tokens", {}, {}, vocab};
+    return {Status::kTooLarge, "the vocabulary must have at least 1 and at most 4194304 tokens", vocab};
   }
   if (const Error error = CheckOptions(options, vocab); !error.ok()) return error;
   options_ = options;

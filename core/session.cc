@@ -241,9 +241,7 @@ std::span<std::byte> Session::Piece(size_t i, size_t count) const {
   return {layer + rows() * k_bytes, count * v_bytes};
 }
 
-Error Session::Full() const {
-  return {Status::kFull, "the context is full; it holds this many tokens", {}, {}, most()};
-}
+Error Session::Full() const { return {Status::kFull, "the context is full; it holds this many tokens", most()}; }
 
 Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std::span<const Position> positions) {
   const size_t vocab = model_->config.vocab_size;
@@ -254,11 +252,7 @@ Error Session::Feed(std::span<const Token> tokens, std::span<float> logits, std:
     }
   }
   if (!logits.empty() && logits.size() / vocab < tokens.size()) {
-    return {Status::kTooSmall,
-            "the room for logits is too small; it needs this many floats",
-            {},
-            {},
-            tokens.size() * vocab};
+    return {Status::kTooSmall, "the room for logits is too small; it needs this many floats", tokens.size() * vocab};
   }
   if (!positions.empty() && positions.size() != tokens.size()) {
     return BadArgument("there must be one position for each token", positions.size());

@@ -90,7 +90,7 @@ Error Session::Fits(const SnapshotHeader& image) const {
             theirs};
   }
   if (image.length > most()) {
-    return {Status::kFull, "the snapshot has more tokens than the context, which holds this many", {}, {}, most()};
+    return {Status::kFull, "the snapshot has more tokens than the context, which holds this many", most()};
   }
   return {};
 }

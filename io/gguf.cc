@@ -115,7 +115,7 @@ class GgufReader {
     if (!SkipString()) return Bad("a name reaches beyond the end of the file");
     name = LoadString(base_ + begin);
     if (!name.empty() && name.size() <= max) return {};
-    return {Status::kBadFile, "a name is empty or longer than GGUF allows", {}, {}, begin};
+    return {Status::kBadFile, "a name is empty or longer than GGUF allows", begin};
   }
 
   Error ReadHeader(Gguf::Part& part, uint64_t& value_count) {
@@ -128,7 +128,7 @@ class GgufReader {
       return {Status::kUnsupported, "this GGUF file is big endian; convert the model for little-endian machines"};
     }
     if (version != 2 && version != 3) {
-      return {Status::kUnsupported, "this version of GGUF is not supported; versions 2 and 3 are", {}, {}, version};
+      return {Status::kUnsupported, "this version of GGUF is not supported; versions 2 and 3 are", version};
     }
     const uint64_t tensor_count = Load<uint64_t>(base_ + 8);
     value_count = Load<uint64_t>(base_ + 16);
@@ -136,18 +136,13 @@ class GgufReader {
     if (tensor_count > (size_ - 24) / Record::kMinBytes)
       return Bad("more tensors are announced than the file has room for");
     if (tensor_count > Gguf::kMaxTensors) {
-      return {
-          Status::kUnsupported, "the file has more than 4096 tensors, the most that are read", {}, {}, tensor_count};
+      return {Status::kUnsupported, "the file has more than 4096 tensors, the most that are read", tensor_count};
     }
     at_ = 16;
     constexpr size_t kMinValue = 8 + 1 + 4 + 1;
     if (value_count > (size_ - 24) / kMinValue) return Bad("more metadata is announced than the file has room for");
     if (value_count > GgufValues::kMax) {
-      return {Status::kUnsupported,
-              "the file has more than 256 metadata keys, the most that are read",
-              {},
-              {},
-              value_count};
+      return {Status::kUnsupported, "the file has more than 256 metadata keys, the most that are read", value_count};
     }
     at_ = 24;
     part.base = base_;
@@ -159,7 +154,7 @@ class GgufReader {
     values.base_ = base_;
     for (uint64_t i = 0; i < count; ++i) {
       const size_t begin = at_;
-      if (begin > UINT32_MAX) return {Status::kUnsupported, "the metadata is longer than 4 GiB", {}, {}, begin};
+      if (begin > UINT32_MAX) return {Status::kUnsupported, "the metadata is longer than 4 GiB", begin};
       std::string_view key;
       if (Error error = ReadName(65535, key); !error.ok()) return error;
       if (values.Find(key)) return Bad("a metadata key stands in the file twice", key);
@@ -403,7 +398,7 @@ void Gguf::TensorIterator::EnterPart() {
 
 Result<Gguf> Gguf::Open(std::span<const std::span<const std::byte>> parts) {
   if (parts.empty() || parts.size() > kMaxParts) {
-    return Error{Status::kBadArgument, "a model has 1 to 64 parts", {}, {}, parts.size()};
+    return Error{Status::kBadArgument, "a model has 1 to 64 parts", parts.size()};
   }
   Gguf file;
   file.part_count_ = parts.size();
@@ -417,10 +412,7 @@ Result<Gguf> Gguf::Open(std::span<const std::span<const std::byte>> parts) {
     if (Error error = file.CheckSplit(values, i); !error.ok()) return error;
   }
   if (file.tensor_count() > kMaxTensors) {
-    return Error{Status::kUnsupported,
-                 "the parts have more than 4096 tensors, the most that are read",
-                 {},
-                 {},
+    return Error{Status::kUnsupported, "the parts have more than 4096 tensors, the most that are read",
                  file.tensor_count()};
   }
   const std::optional<GgufValue> announced = file.Find("split.tensors.count");

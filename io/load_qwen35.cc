@@ -4,7 +4,7 @@
 // which shape it has, so that proofs and views cannot disagree.
 #include "io/load_qwen35.h"
 
-#include <cstring>
+#include <cstddef>
 
 namespace thimble {
 
@@ -284,7 +284,7 @@ size_t Size(Extent extent, const Config& c) {
 }
 
 /// Which blocks, or which place outside of them, a tensor belongs to. A set of them is an or of bits.
-enum Where : unsigned {
+enum Where : uint8_t {
   kModel = 1,      // once
   kOwnHead = 2,    // once, unless the head is tied to token_embd
   kBlock = 4,      // in every block
@@ -293,79 +293,71 @@ enum Where : unsigned {
   kMtp = 32,       // in the MTP block
 };
 
-/// What a tensor's view is written to.
+/// How a tensor is read: as a Matrix of any type that has a Format, or as it lies, F32.
+enum class Kind : uint8_t { kMatrix, kFloats };
+
+struct TensorEntry {
+  Where where;
+  Extent rows, cols;
+  Kind kind;
+  uint16_t offset;        // of its view, in the Weights, the LayerWeights or the MtpWeights that it belongs to
+  std::string_view name;  // N stands for the number of the block
+};
+
+using enum Extent;
+using enum Kind;
+
+constexpr TensorEntry kTensors[] = {
+    {kModel, kVocab, kEmbedding, kMatrix, offsetof(Weights, token_embd), "token_embd.weight"},
+    {kModel, kOne, kEmbedding, kFloats, offsetof(Weights, output_norm), "output_norm.weight"},
+    {kOwnHead, kVocab, kEmbedding, kMatrix, offsetof(Weights, output), "output.weight"},
+
+    {kBlock, kOne, kEmbedding, kFloats, offsetof(LayerWeights, attn_norm), "blk.N.attn_norm.weight"},
+    {kBlock, kOne, kEmbedding, kFloats, offsetof(LayerWeights, post_attention_norm),
+     "blk.N.post_attention_norm.weight"},
+    {kBlock, kFeedForward, kEmbedding, kMatrix, offsetof(LayerWeights, ffn_gate), "blk.N.ffn_gate.weight"},
+    {kBlock, kFeedForward, kEmbedding, kMatrix, offsetof(LayerWeights, ffn_up), "blk.N.ffn_up.weight"},
+    {kBlock, kEmbedding, kFeedForward, kMatrix, offsetof(LayerWeights, ffn_down), "blk.N.ffn_down.weight"},
+
+    {kAttention, kQueryAndGate, kEmbedding, kMatrix, offsetof(LayerWeights, attention.attn_q), "blk.N.attn_q.weight"},
+    {kAttention, kKv, kEmbedding, kMatrix, offsetof(LayerWeights, attention.attn_k), "blk.N.attn_k.weight"},
+    {kAttention, kKv, kEmbedding, kMatrix, offsetof(LayerWeights, attention.attn_v), "blk.N.attn_v.weight"},
+    {kAttention, kEmbedding, kQueries, kMatrix, offsetof(LayerWeights, attention.attn_output),
+     "blk.N.attn_output.weight"},
+    {kAttention, kOne, kHead, kFloats, offsetof(LayerWeights, attention.attn_q_norm), "blk.N.attn_q_norm.weight"},
+    {kAttention, kOne, kHead, kFloats, offsetof(LayerWeights, attention.attn_k_norm), "blk.N.attn_k_norm.weight"},
+
+    {kDeltaNet, kConvChannels, kEmbedding, kMatrix, offsetof(LayerWeights, deltanet.attn_qkv), "blk.N.attn_qkv.weight"},
+    {kDeltaNet, kInner, kEmbedding, kMatrix, offsetof(LayerWeights, deltanet.attn_gate), "blk.N.attn_gate.weight"},
+    {kDeltaNet, kValueHeads, kEmbedding, kMatrix, offsetof(LayerWeights, deltanet.ssm_beta), "blk.N.ssm_beta.weight"},
+    {kDeltaNet, kValueHeads, kEmbedding, kMatrix, offsetof(LayerWeights, deltanet.ssm_alpha), "blk.N.ssm_alpha.weight"},
+    {kDeltaNet, kEmbedding, kInner, kMatrix, offsetof(LayerWeights, deltanet.ssm_out), "blk.N.ssm_out.weight"},
+    {kDeltaNet, kConvChannels, kConvKernel, kFloats, offsetof(LayerWeights, deltanet.ssm_conv1d),
+     "blk.N.ssm_conv1d.weight"},
+    {kDeltaNet, kOne, kValueHeads, kFloats, offsetof(LayerWeights, deltanet.ssm_dt), "blk.N.ssm_dt.bias"},
+    {kDeltaNet, kOne, kValueHeads, kFloats, offsetof(LayerWeights, deltanet.ssm_a), "blk.N.ssm_a"},
+    {kDeltaNet, kOne, kValueHead, kFloats, offsetof(LayerWeights, deltanet.ssm_norm), "blk.N.ssm_norm.weight"},
+
+    {kMtp, kEmbedding, kTwoEmbeddings, kMatrix, offsetof(MtpWeights, eh_proj), "blk.N.nextn.eh_proj.weight"},
+    {kMtp, kOne, kEmbedding, kFloats, offsetof(MtpWeights, enorm), "blk.N.nextn.enorm.weight"},
+    {kMtp, kOne, kEmbedding, kFloats, offsetof(MtpWeights, hnorm), "blk.N.nextn.hnorm.weight"},
+    {kMtp, kOne, kEmbedding, kFloats, offsetof(MtpWeights, shared_head_norm), "blk.N.nextn.shared_head_norm.weight"},
+};
+
+/// What the views of tensors are written to.
 struct Views {
   Weights* weights;
   LayerWeights* layer;
   MtpWeights* mtp;
-};
 
-using Floats = const float*;
-
-struct TensorEntry {
-  using MatrixOf = Matrix& (*)(Views&);
-  using FloatsOf = Floats& (*)(Views&);
-
-  constexpr TensorEntry(Where w, std::string_view n, Extent r, Extent c, MatrixOf of)
-      : where(w), name(n), rows(r), cols(c), matrix(of) {}
-  constexpr TensorEntry(Where w, std::string_view n, Extent r, Extent c, FloatsOf of)
-      : where(w), name(n), rows(r), cols(c), floats(of) {}
-
-  Where where;
-  std::string_view name;  // N stands for the number of the block
-  Extent rows, cols;
-  MatrixOf matrix = nullptr;  // of any type that has a Format,
-  FloatsOf floats = nullptr;  // or read as it lies: F32
-};
-
-using enum Extent;
-
-constexpr TensorEntry kTensors[] = {
-    {kModel, "token_embd.weight", kVocab, kEmbedding, [](Views& v) -> Matrix& { return v.weights->token_embd; }},
-    {kModel, "output_norm.weight", kOne, kEmbedding, [](Views& v) -> Floats& { return v.weights->output_norm; }},
-    {kOwnHead, "output.weight", kVocab, kEmbedding, [](Views& v) -> Matrix& { return v.weights->output; }},
-
-    {kBlock, "blk.N.attn_norm.weight", kOne, kEmbedding, [](Views& v) -> Floats& { return v.layer->attn_norm; }},
-    {kBlock, "blk.N.post_attention_norm.weight", kOne, kEmbedding,
-     [](Views& v) -> Floats& { return v.layer->post_attention_norm; }},
-    {kBlock, "blk.N.ffn_gate.weight", kFeedForward, kEmbedding, [](Views& v) -> Matrix& { return v.layer->ffn_gate; }},
-    {kBlock, "blk.N.ffn_up.weight", kFeedForward, kEmbedding, [](Views& v) -> Matrix& { return v.layer->ffn_up; }},
-    {kBlock, "blk.N.ffn_down.weight", kEmbedding, kFeedForward, [](Views& v) -> Matrix& { return v.layer->ffn_down; }},
-
-    {kAttention, "blk.N.attn_q.weight", kQueryAndGate, kEmbedding,
-     [](Views& v) -> Matrix& { return v.layer->attention.attn_q; }},
-    {kAttention, "blk.N.attn_k.weight", kKv, kEmbedding, [](Views& v) -> Matrix& { return v.layer->attention.attn_k; }},
-    {kAttention, "blk.N.attn_v.weight", kKv, kEmbedding, [](Views& v) -> Matrix& { return v.layer->attention.attn_v; }},
-    {kAttention, "blk.N.attn_output.weight", kEmbedding, kQueries,
-     [](Views& v) -> Matrix& { return v.layer->attention.attn_output; }},
-    {kAttention, "blk.N.attn_q_norm.weight", kOne, kHead,
-     [](Views& v) -> Floats& { return v.layer->attention.attn_q_norm; }},
-    {kAttention, "blk.N.attn_k_norm.weight", kOne, kHead,
-     [](Views& v) -> Floats& { return v.layer->attention.attn_k_norm; }},
-
-    {kDeltaNet, "blk.N.attn_qkv.weight", kConvChannels, kEmbedding,
-     [](Views& v) -> Matrix& { return v.layer->deltanet.attn_qkv; }},
-    {kDeltaNet, "blk.N.attn_gate.weight", kInner, kEmbedding,
-     [](Views& v) -> Matrix& { return v.layer->deltanet.attn_gate; }},
-    {kDeltaNet, "blk.N.ssm_beta.weight", kValueHeads, kEmbedding,
-     [](Views& v) -> Matrix& { return v.layer->deltanet.ssm_beta; }},
-    {kDeltaNet, "blk.N.ssm_alpha.weight", kValueHeads, kEmbedding,
-     [](Views& v) -> Matrix& { return v.layer->deltanet.ssm_alpha; }},
-    {kDeltaNet, "blk.N.ssm_out.weight", kEmbedding, kInner,
-     [](Views& v) -> Matrix& { return v.layer->deltanet.ssm_out; }},
-    {kDeltaNet, "blk.N.ssm_conv1d.weight", kConvChannels, kConvKernel,
-     [](Views& v) -> Floats& { return v.layer->deltanet.ssm_conv1d; }},
-    {kDeltaNet, "blk.N.ssm_dt.bias", kOne, kValueHeads, [](Views& v) -> Floats& { return v.layer->deltanet.ssm_dt; }},
-    {kDeltaNet, "blk.N.ssm_a", kOne, kValueHeads, [](Views& v) -> Floats& { return v.layer->deltanet.ssm_a; }},
-    {kDeltaNet, "blk.N.ssm_norm.weight", kOne, kValueHead,
-     [](Views& v) -> Floats& { return v.layer->deltanet.ssm_norm; }},
-
-    {kMtp, "blk.N.nextn.eh_proj.weight", kEmbedding, kTwoEmbeddings,
-     [](Views& v) -> Matrix& { return v.mtp->eh_proj; }},
-    {kMtp, "blk.N.nextn.enorm.weight", kOne, kEmbedding, [](Views& v) -> Floats& { return v.mtp->enorm; }},
-    {kMtp, "blk.N.nextn.hnorm.weight", kOne, kEmbedding, [](Views& v) -> Floats& { return v.mtp->hnorm; }},
-    {kMtp, "blk.N.nextn.shared_head_norm.weight", kOne, kEmbedding,
-     [](Views& v) -> Floats& { return v.mtp->shared_head_norm; }},
+  /// The view of a tensor.
+  template <class T>
+  T& Of(const TensorEntry& entry) const {
+    void* whole = (entry.where & (kModel | kOwnHead)) != 0 ? static_cast<void*>(weights)
+                  : entry.where == kMtp                    ? static_cast<void*>(mtp)
+                                                           : static_cast<void*>(layer);
+    return *reinterpret_cast<T*>(static_cast<std::byte*>(whole) + entry.offset);
+  }
 };
 
 constexpr std::string_view kBlockPattern = "blk.N.";
@@ -447,18 +439,18 @@ Error Place(const Gguf& file, const Config& config, unsigned kinds, uint32_t blo
       return {Status::kBadFile, "this tensor has another shape than the metadata says", tensor->name};
     }
     const Format* format = FindFormat(tensor->type);
-    if (entry.floats != nullptr) {
+    if (entry.kind == kFloats) {
       if (format == nullptr || format->type != Type::kF32) {
         return {Status::kUnsupported, "this tensor must be stored as F32", tensor->name, TypeName(tensor->type)};
       }
-      entry.floats(views) = reinterpret_cast<const float*>(tensor->data);
+      views.Of<const float*>(entry) = reinterpret_cast<const float*>(tensor->data);
       continue;
     }
     if (format == nullptr) {
       return {Status::kUnsupported, "tensor type not supported; quantise the model with another type, e.g. Q4_K_M",
               tensor->name, TypeName(tensor->type)};
     }
-    entry.matrix(views) = {format, tensor->data, rows, cols};
+    views.Of<Matrix>(entry) = {format, tensor->data, rows, cols};
   }
   return {};
 }

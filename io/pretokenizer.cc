@@ -3,15 +3,13 @@
 // The alternatives of the expression, in its order; each function matches one and returns its length in bytes, or 0.
 #include "io/pretokenizer.h"
 
-#include "io/unicode.h"
-
 namespace thimble {
 
 namespace {
 
 class Matcher {
  public:
-  Matcher(std::string_view text, PreTokenizer pre) : text_(text), pre_(pre) {}
+  Matcher(std::string_view text, PreTokenizer pre, const TextRules& rules) : text_(text), pre_(pre), rules_(rules) {}
 
   size_t Match() const {
     const TextChar c = Read(0);
@@ -24,7 +22,7 @@ class Matcher {
 
  private:
   TextChar Read(size_t at) const {
-    TextChar c = ReadChar(text_, at);
+    TextChar c = ReadChar(rules_, text_, at);
     if (c.kind == CharClass::kMark && pre_ == PreTokenizer::kQwen2) c.kind = CharClass::kOther;
     return c;
   }
@@ -41,7 +39,7 @@ class Matcher {
     const int b = lower(2);
     if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
     if (((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l')) return 3;
-    return text_.substr(1, 2) == "\u017f" ? 3 : 0;
+    return text_.starts_with("'\u017f") ? 3 : 0;
   }
 
   /// [^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+
@@ -84,10 +82,13 @@ class Matcher {
 
   std::string_view text_;
   PreTokenizer pre_;
+  const TextRules& rules_;
 };
 
 }  // namespace
 
-size_t FirstPiece(std::string_view text, PreTokenizer pre) { return Matcher(text, pre).Match(); }
+size_t FirstPiece(std::string_view text, PreTokenizer pre, const TextRules& rules) {
+  return Matcher(text, pre, rules).Match();
+}
 
 }  // namespace thimble

@@ -101,14 +101,14 @@ Result<size_t> EncodePrompt(std::string_view prompt, std::string_view text, Toke
     return Error{Status::kBadArgument, "a prompt must hold {text} exactly once", prompt};
   }
   // The text is one stretch with what stands around it, up to the nearest special tokens: merges may cross its borders.
-  std::string_view before = prompt.substr(0, mark);
-  std::string_view after = prompt.substr(mark + Task::kTextMark.size());
-  size_t head = 0;
-  for (std::string_view rest = before;;) {
-    const Tokenizer::Special special = tokenizer.NextSpecial(rest);
+  const std::string_view before = {prompt.data(), mark};
+  std::string_view after = prompt;
+  after.remove_prefix(mark + Task::kTextMark.size());
+  std::string_view near = before;  // behind the last special token
+  for (;;) {
+    const Tokenizer::Special special = tokenizer.NextSpecial(near);
     if (special.bytes == 0) break;
-    head = static_cast<size_t>(rest.data() - before.data()) + special.at + special.bytes;
-    rest = before.substr(head);
+    near.remove_prefix(special.at + special.bytes);
   }
   const Tokenizer::Special next = tokenizer.NextSpecial(after);
   const size_t tail = next.bytes == 0 ? after.size() : next.at;
@@ -120,15 +120,15 @@ Result<size_t> EncodePrompt(std::string_view prompt, std::string_view text, Toke
     count += *n;
     return {};
   };
-  char* end = std::copy(before.begin() + static_cast<ptrdiff_t>(head), before.end(), scratch.data());
+  char* end = std::copy(near.begin(), near.end(), scratch.data());
   end = std::copy(text.begin(), text.end(), end);
   end = std::copy(after.begin(), after.begin() + static_cast<ptrdiff_t>(tail), end);
-  if (const Error error = encode(before.substr(0, head), Specials::kRecognise); !error.ok()) return error;
-  if (const Error error = encode({scratch.data(), static_cast<size_t>(end - scratch.data())}, Specials::kText);
-      !error.ok()) {
-    return error;
-  }
-  if (const Error error = encode(after.substr(tail), Specials::kRecognise); !error.ok()) return error;
+  const std::string_view head = {before.data(), before.size() - near.size()};
+  const std::string_view middle = {scratch.data(), static_cast<size_t>(end - scratch.data())};
+  after.remove_prefix(tail);
+  if (const Error error = encode(head, Specials::kRecognise); !error.ok()) return error;
+  if (const Error error = encode(middle, Specials::kText); !error.ok()) return error;
+  if (const Error error = encode(after, Specials::kRecognise); !error.ok()) return error;
   return count;
 }
 

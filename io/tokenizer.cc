@@ -41,9 +41,10 @@ struct Tokenizer::Sink {
   size_t count;
 };
 
-Result<Tokenizer> Tokenizer::Bind(const Gguf& file, size_t max_text, Arena& arena) {
-  if (file.Find(TokenIndex::kKey)) return BindIndexed(file, max_text, arena);
+Result<Tokenizer> Tokenizer::Bind(const Gguf& file, size_t max_text, Arena& arena, const TextRules& rules) {
+  if (file.Find(TokenIndex::kKey)) return BindIndexed(file, max_text, arena, rules);
   Tokenizer tokenizer;
+  tokenizer.rules_ = &rules;
   TokenIndexBuilder builder;
   if (Error error = tokenizer.ReadKeys(file); !error.ok()) return error;
   if (Error error = builder.Take(file, tokenizer.vocabulary_, arena); !error.ok()) return error;
@@ -56,8 +57,9 @@ Result<Tokenizer> Tokenizer::Bind(const Gguf& file, size_t max_text, Arena& aren
   return tokenizer;
 }
 
-Result<Tokenizer> Tokenizer::BindIndexed(const Gguf& file, size_t max_text, Arena& arena) {
+Result<Tokenizer> Tokenizer::BindIndexed(const Gguf& file, size_t max_text, Arena& arena, const TextRules& rules) {
   Tokenizer tokenizer;
+  tokenizer.rules_ = &rules;
   if (Error error = tokenizer.ReadKeys(file); !error.ok()) return error;
   const Result<TokenIndex> index = TokenIndex::Read(file, tokenizer.vocabulary_);
   if (!index) return index.error();
@@ -85,12 +87,14 @@ Error Tokenizer::ReadKeys(const Gguf& file) {
     if (Error error = ReadBool(file, key, wanted); !error.ok()) return error;
     if (wanted) return {Status::kUnsupported, "this normalisation of text is not supported; normal form C is", key};
   }
-  return ReadBool(file, kNfcKey, nfc_);
+  const Error error = ReadBool(file, kNfcKey, nfc_);
+  nfc_ = nfc_ && rules_->to_nfc != nullptr;
+  return error;
 }
 
 /// The scratch of Encode.
 Error Tokenizer::TakeWork(size_t max_text, Arena& arena) {
-  if (max_text > kMaxText) return {Status::kTooLarge, "a text this long can not be planned for", {}, {}, max_text};
+  if (max_text > kMaxText) return {Status::kTooLarge, "a text this long can not be planned for", max_text};
   const size_t max_normal = (nfc_ ? kNfcGrowth : 1) * max_text;
   work_.Take(max_normal, arena);
   normal_ = arena.Take<char>(nfc_ ? max_normal : 0);
@@ -156,9 +160,11 @@ Tokenizer::Special Tokenizer::NextSpecial(std::string_view text) const {
 
 /// Ordinary text, as long as it is without a special token: what comes after one begins anew.
 void Tokenizer::EncodeText(std::string_view text, Sink& sink) {
-  if (nfc_ && !IsSurelyNfc(text)) text = {normal_, ToNfc(text, work_.room(0), work_.room(1), normal_)};
+  if (nfc_ && !rules_->is_surely_nfc(text)) {
+    text = {normal_, rules_->to_nfc(text, work_.room(0), work_.room(1), normal_)};
+  }
   while (!text.empty()) {
-    const std::string_view piece = text.substr(0, FirstPiece(text, pre_));
+    const std::string_view piece = {text.data(), FirstPiece(text, pre_, *rules_)};
     text.remove_prefix(piece.size());
     work_.Merge(piece, index_.byte_tokens(), index_.merges());
     for (size_t symbol = 0; symbol < piece.size(); symbol = work_.Next(symbol)) sink.Put(work_.TokenAt(symbol));
@@ -167,17 +173,21 @@ void Tokenizer::EncodeText(std::string_view text, Sink& sink) {
 
 Result<size_t> Tokenizer::Encode(std::string_view text, Specials specials, std::span<Token> out) {
   if (text.size() > max_text_) {
-    return Error{Status::kTooLarge, "the text is longer than was planned for", {}, {}, text.size()};
+    return Error{Status::kTooLarge, "the text is longer than was planned for", text.size()};
+  }
+  if (const size_t at = FindUnknown(*rules_, text); at < text.size()) {
+    return Error{Status::kUnsupported,
+                 "this program reads text of Latin script only; a character at this byte is another", at};
   }
   Sink sink = {out, 0};
   while (!text.empty()) {
     const Special found = specials == Specials::kRecognise ? NextSpecial(text) : Special{text.size(), 0, 0};
-    EncodeText(text.substr(0, found.at), sink);
+    EncodeText({text.data(), found.at}, sink);
     if (found.bytes != 0) sink.Put(found.token);
     text.remove_prefix(found.at + found.bytes);
   }
   if (sink.count > out.size()) {
-    return Error{Status::kTooSmall, "there is no room for this many tokens", {}, {}, sink.count};
+    return Error{Status::kTooSmall, "there is no room for this many tokens", sink.count};
   }
   return sink.count;
 }
@@ -191,7 +201,7 @@ size_t Tokenizer::Decode(Token token, std::span<char> out) const {
   size_t size = 0;
   bool literal = !vocabulary_.Has(token) || vocabulary_.IsSpecial(token) || IsUnused(token);
   for (size_t at = 0; at < text.size() && !literal;) {
-    const Utf8Char c = ReadUtf8(text.substr(at));
+    const Utf8Char c = ReadUtf8({text.data() + at, text.size() - at});
     at += c.bytes;
     literal = c.kind != Utf8Char::Kind::kWhole || c.point >= kAlphabetEnd || kByteOfPoint[c.point] > 255;
     if (!literal) out[size++] = static_cast<char>(kByteOfPoint[c.point]);

@@ -41,17 +41,22 @@ class Tokenizer {
   /// another version; kNotFound: a key that must be there is not; kBadFile: tokens, types, merges and index do not fit
   /// together (a token listed twice, a merge of what is not a token or into what is not one; of an
   /// index, what TokenIndex::Read proves); kTooLarge, kTooSmall: memory.
-  static Result<Tokenizer> Bind(const Gguf& file, size_t max_text, Arena& arena);
+  ///
+  /// With kLatin for `rules` Encode takes text of these characters only, and the scratch is 9 bytes per byte in any
+  /// case.
+  static Result<Tokenizer> Bind(const Gguf& file, size_t max_text, Arena& arena, const TextRules& rules = kUnicode);
 
   /// The same of a file that has an index, kNotFound without: a program that calls only this one does not contain what
   /// builds an index.
-  static Result<Tokenizer> BindIndexed(const Gguf& file, size_t max_text, Arena& arena);
+  static Result<Tokenizer> BindIndexed(const Gguf& file, size_t max_text, Arena& arena,
+                                       const TextRules& rules = kUnicode);
 
   /// Tokens in the vocabulary, padding rows included.
   uint32_t size() const { return static_cast<uint32_t>(vocabulary_.size); }
 
   /// Writes the tokens of `text` to `out` and returns their number: the ids that Hugging Face's tokenizer gives,
-  /// nothing added. kTooLarge when text is longer than max_text; kTooSmall with the number needed when `out` is. A byte
+  /// nothing added. kTooLarge when text is longer than max_text; kUnsupported with the byte where a character begins
+  /// that the rules do not know; kTooSmall with the number needed when `out` is. A byte
   /// that is not part of a UTF-8 character counts as a symbol and keeps its own token, so that decoding gives the same
   /// bytes again.
   Result<size_t> Encode(std::string_view text, Specials specials, std::span<Token> out);
@@ -107,6 +112,7 @@ class Tokenizer {
   size_t end_count_ = 0;
 
   PreTokenizer pre_ = PreTokenizer::kQwen35;
+  const TextRules* rules_ = nullptr;
   bool nfc_ = true;
   size_t max_text_ = 0;
   char* normal_ = nullptr;  // [kNfcGrowth * max_text_], normalised text; null without

@@ -22,16 +22,29 @@ constexpr uint32_t kTouched = 255;
 constexpr uint32_t kPointMask = 0x1fffff;
 
 /// class << 8 | combining class.
-constexpr uint32_t Properties(uint32_t point) {
-  const uint32_t* behind = std::upper_bound(std::begin(kRuns), std::end(kRuns), point << 11 | 0x7ff);
+constexpr uint32_t PropertiesIn(const uint32_t* runs, size_t count, uint32_t point) {
+  const uint32_t* behind = std::upper_bound(runs, runs + count, point << 11 | 0x7ff);
   return behind[-1] & 0x7ff;
 }
+uint32_t Properties(uint32_t point) { return PropertiesIn(kRuns, std::size(kRuns), point); }
 
 constexpr auto kAsciiClasses = [] {
   std::array<CharClass, 128> classes{};
-  for (uint32_t c = 0; c < 128; ++c) classes[c] = static_cast<CharClass>(Properties(c) >> 8);
+  for (uint32_t c = 0; c < 128; ++c) classes[c] = static_cast<CharClass>(PropertiesIn(kRuns, std::size(kRuns), c) >> 8);
   return classes;
 }();
+
+// The runs of what lies below the first combining mark.
+constexpr uint32_t kLatinEnd = 0x300;
+constexpr size_t kLatinCount =
+    static_cast<size_t>(std::lower_bound(std::begin(kRuns), std::end(kRuns), kLatinEnd << 11) - std::begin(kRuns));
+constexpr auto kLatinRuns = [] {
+  std::array<uint32_t, kLatinCount> runs{};
+  std::copy_n(std::begin(kRuns), kLatinCount, runs.begin());
+  return runs;
+}();
+static_assert(std::all_of(kLatinRuns.begin(), kLatinRuns.end(), [](uint32_t run) { return (run & 0xff) == 0; }),
+              "no character below touches another");
 
 // Hangul syllables are arithmetic (The Unicode Standard, 3.12).
 constexpr uint32_t kSBase = 0xac00, kLBase = 0x1100, kVBase = 0x1161, kTBase = 0x11a7;
@@ -131,7 +144,13 @@ uint32_t* ComposeAll(uint32_t* begin, uint32_t* end) {
 
 bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
+/// The characters of `text` from `at` on.
+std::string_view From(std::string_view text, size_t at) { return {text.data() + at, text.size() - at}; }
+
 }  // namespace
+
+constinit const TextRules kUnicode = {kRuns, std::size(kRuns), kRawByte, IsSurelyNfc, ToNfc};
+constinit const TextRules kLatin = {kLatinRuns.data(), kLatinRuns.size(), kLatinEnd, nullptr, nullptr};
 
 Utf8Char ReadUtf8(std::string_view text) {
   using Kind = Utf8Char::Kind;
@@ -166,17 +185,28 @@ size_t WriteUtf8(uint32_t point, char* out) {
   return length;
 }
 
-TextChar ReadChar(std::string_view text, size_t at) {
+size_t FindUnknown(const TextRules& rules, std::string_view text) {
+  if (rules.end == kRawByte) return text.size();
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Char read = ReadUtf8(From(text, at));
+    if (read.kind == Utf8Char::Kind::kWhole && read.point >= rules.end) return at;
+    at += read.bytes;
+  }
+  return text.size();
+}
+
+TextChar ReadChar(const TextRules& rules, std::string_view text, size_t at) {
   if (at < text.size() && static_cast<unsigned char>(text[at]) < 0x80) {
     const auto c = static_cast<unsigned char>(text[at]);
     return {c, 1, kAsciiClasses[c]};
   }
-  const Utf8Char read = ReadUtf8(text.substr(at));
+  const Utf8Char read = ReadUtf8(From(text, at));
   if (read.bytes == 0) return {0, 0, CharClass::kOther};
   if (read.kind != Utf8Char::Kind::kWhole) {
     return {kRawByte + static_cast<unsigned char>(text[at]), 1, CharClass::kOther};
   }
-  return {read.point, read.bytes, static_cast<CharClass>(Properties(read.point) >> 8)};
+  const uint32_t properties = PropertiesIn(rules.runs, rules.run_count, read.point);
+  return {read.point, read.bytes, static_cast<CharClass>(properties >> 8)};
 }
 
 bool IsSurelyNfc(std::string_view text) {
@@ -186,7 +216,7 @@ bool IsSurelyNfc(std::string_view text) {
       ++at;
       continue;
     }
-    const Utf8Char read = ReadUtf8(text.substr(at));
+    const Utf8Char read = ReadUtf8(From(text, at));
     if (read.kind == Utf8Char::Kind::kWhole && (Properties(read.point) & 0xff) != 0) return false;
     at += read.bytes;
   }
@@ -196,7 +226,7 @@ bool IsSurelyNfc(std::string_view text) {
 size_t ToNfc(std::string_view text, uint32_t* points, uint32_t* spare, char* out) {
   uint32_t* end = points;
   for (size_t at = 0; at < text.size();) {
-    const TextChar c = ReadChar(text, at);
+    const TextChar c = ReadChar(kUnicode, text, at);
     end = Decompose(c.point, end);
     at += c.bytes;
   }

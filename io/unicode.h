@@ -47,8 +47,25 @@ struct TextChar {
   CharClass kind;
 };
 
-/// The character that begins at `at` (at <= text.size()).
-TextChar ReadChar(std::string_view text, size_t at);
+/// What is known of characters. A program that binds its tokenizer with kLatin does not link the tables of kUnicode, 28
+/// KiB.
+struct TextRules {
+  const uint32_t* runs;  // classes of the code points; the layout stands in unicode.cc
+  size_t run_count;
+  uint32_t end;  // code points from here on are not known
+  // Null where every text of known characters is in form C. What they do is told below.
+  bool (*is_surely_nfc)(std::string_view text);
+  size_t (*to_nfc)(std::string_view text, uint32_t* points, uint32_t* spare, char* out);
+};
+extern const TextRules kUnicode;
+extern const TextRules
+    kLatin;  // up to U+02FF: the languages of western and central Europe, as they are usually written
+
+/// Where the first character that is not known begins, or text.size(). Raw bytes are known.
+size_t FindUnknown(const TextRules& rules, std::string_view text);
+
+/// The character that begins at `at` (at <= text.size()), which is known.
+TextChar ReadChar(const TextRules& rules, std::string_view text, size_t at);
 
 /// How many times longer than its UTF-8 a text may become in form C (Unicode Standard Annex 15: U+1D160).
 inline constexpr size_t kNfcGrowth = 3;

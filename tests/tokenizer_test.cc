@@ -75,18 +75,18 @@ struct VocabularyParts {
 
 /// An open file and its tokenizer, with the memory of both.
 struct Bound {
-  explicit Bound(Bytes gguf, size_t max_text = kMaxText) : bytes(std::move(gguf)) {
+  explicit Bound(Bytes gguf, size_t max_text = kMaxText, const TextRules& rules = kUnicode) : bytes(std::move(gguf)) {
     const auto opened = OpenBytes(bytes);
     REQUIRE(opened);
     file = *opened;
     Arena measure;
-    const auto plan = Tokenizer::Bind(file, max_text, measure);
+    const auto plan = Tokenizer::Bind(file, max_text, measure, rules);
     error = plan.error();
     if (!plan) return;
     planned = measure.used();
     memory = std::make_unique<Block>(planned);
     Arena arena(memory->bytes);
-    const auto bound = Tokenizer::Bind(file, max_text, arena);
+    const auto bound = Tokenizer::Bind(file, max_text, arena, rules);
     error = bound.error();
     if (bound) tokenizer = *bound;
     CHECK(arena.used() == planned);
@@ -201,6 +201,43 @@ TEST_CASE("tokens are Hugging Face's, whether the index is built or stands in a 
     CHECK(seen[Golden::kQwen2] >= 200);
     CHECK(seen[Golden::kPlain] >= 200);
     CHECK(seen[Golden::kDecode] >= 100);
+  }
+}
+
+TEST_CASE("Latin rules give the same tokens, or say where another character stands") {
+  Bound all(ReadData("vocab.gguf")), latin(ReadData("vocab.gguf"), kMaxText, kLatin);
+  CHECK(latin.planned < all.planned);
+  size_t taken = 0, refused = 0;
+  for (const Golden& golden : ReadGoldens()) {
+    if (golden.mode != Golden::kRecognise) continue;
+    CAPTURE(golden.text);
+    size_t stranger = golden.text.size();
+    for (size_t at = 0; at < golden.text.size();) {
+      const Utf8Char c = ReadUtf8(std::string_view(golden.text).substr(at));
+      if (c.kind == Utf8Char::Kind::kWhole && c.point >= 0x300) stranger = std::min(stranger, at);
+      at += c.bytes;
+    }
+    if (stranger == golden.text.size()) {
+      CHECK(latin.Encode(golden.text) == golden.ids);
+      ++taken;
+      continue;
+    }
+    std::vector<Token> tokens(3 * golden.text.size());
+    const auto count = latin.tokenizer.Encode(golden.text, Specials::kRecognise, tokens);
+    REQUIRE(!count);
+    CHECK(count.error().status == Status::kUnsupported);
+    CHECK(count.error().at == stranger);
+    ++refused;
+  }
+  CHECK(taken >= 100);
+  CHECK(refused >= 100);
+  // Every character of these between letters, digits and spaces.
+  for (uint32_t point = 1; point < 0x300; ++point) {
+    char one[4];
+    const std::string c(one, WriteUtf8(point, one));
+    CAPTURE(point);
+    const std::string text = "x" + c + "y1" + c + "2 " + c + " '" + c + c + "z\n" + c;
+    CHECK(latin.Encode(text) == all.Encode(text));
   }
 }
 

@@ -57,7 +57,7 @@ Error Bind(Program& p, const Limits& limits, Arena& arena) {
   const Result<Model> model = LoadQwen35(p.file, arena);
   if (!model) return model.error();
   p.model = *model;
-  const Result<Tokenizer> tokenizer = Tokenizer::Bind(p.file, kMaxText, arena);
+  const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(p.file, kMaxText, arena, kLatin);
   if (!tokenizer) return tokenizer.error();
   p.tokenizer = *tokenizer;
   if (const Error error = p.session.Bind(p.model, limits, Backend{}, arena); !error.ok()) return error;
