@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels for Cortex-M cores with the DSP extension and floats (M4F, M7, M33), by name. Contracts stand in
+// core/kernels.h. No multiplication is fused with an addition: on an M4 and an M33 the two take two cycles and the
+// fused one three, and all of these cores get the same bits.
+#pragma once
+
+#include "core/kernels.h"
+
+namespace thimble {
+
+void DspQuantise(const Activations& x, size_t t);
+void DspMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
+               std::byte* scratch);
+void DspDeltaStep(const DeltaHead& head);
+void DspDeltaChunk(const DeltaHead& head, float* scratch);
+
+}  // namespace thimble

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The float kernels that are worth code of their own on a Cortex-M without vectors: the delta rule, whose rows go
+// through registers four at a time, and the rounding of activations. Each product and each sum rounds by itself.
+#include <bit>
+
+#include "arm/dsp.h"
+#include "core/math.h"
+
+namespace thimble {
+namespace {
+
+/// One token of a head. With r a row of the state before the token, d the decay and e = beta (v - d r.k), the row
+/// becomes d r + e k and the output is d r.q + e k.q: one reading of the row gives both products, a second updates it.
+struct DeltaToken {
+  size_t key_size;
+  const float* q;
+  const float* k;
+  float decay;
+  float beta;
+  float qk;  // q . k
+};
+
+/// Four rows of the state of 4, 8, 12, ... columns, with their values v and outputs. Loads of several registers cost
+/// less than as many of one, and no compiler writes them by itself.
+void FourRows(const DeltaToken& token, const float* v, float* state, float* out) {
+  const size_t n = token.key_size;
+  float *row0 = state, *row1 = row0 + n, *row2 = row1 + n, *row3 = row2 + n;
+  const float* k = token.k;
+  const float* q = token.q;
+  const float* end = k + n;
+  float k0 = 0.0f, k1 = 0.0f, k2 = 0.0f, k3 = 0.0f;
+  float q0 = 0.0f, q1 = 0.0f, q2 = 0.0f, q3 = 0.0f;
+  asm volatile(R"(
+      .macro add_products x, k, q, by_key, by_query
+        vmul.f32 s20, \x, \k
+        vmul.f32 s21, \x, \q
+        vadd.f32 \by_key, \by_key, s20
+        vadd.f32 \by_query, \by_query, s21
+      .endm
+      .macro multiply_row row, by_key, by_query
+        vldmia  \row!, {s16-s19}
+        add_products s16, s8, s12, \by_key, \by_query
+        add_products s17, s9, s13, \by_key, \by_query
+        add_products s18, s10, s14, \by_key, \by_query
+        add_products s19, s11, s15, \by_key, \by_query
+      .endm
+      1:
+        vldmia  %[k]!, {s8-s11}
+        vldmia  %[q]!, {s12-s15}
+        multiply_row %[row0], %[k0], %[q0]
+        multiply_row %[row1], %[k1], %[q1]
+        multiply_row %[row2], %[k2], %[q2]
+        multiply_row %[row3], %[k3], %[q3]
+        cmp     %[k], %[end]
+        bne     1b
+      .purgem add_products
+      .purgem multiply_row
+    )"
+               : [k] "+r"(k), [q] "+r"(q), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3),
+                 [k0] "+t"(k0), [k1] "+t"(k1), [k2] "+t"(k2), [k3] "+t"(k3), [q0] "+t"(q0), [q1] "+t"(q1),
+                 [q2] "+t"(q2), [q3] "+t"(q3)
+               : [end] "r"(end)
+               : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "cc",
+                 "memory");
+  const float decay = token.decay;
+  const float e0 = token.beta * (v[0] - decay * k0);
+  const float e1 = token.beta * (v[1] - decay * k1);
+  const float e2 = token.beta * (v[2] - decay * k2);
+  const float e3 = token.beta * (v[3] - decay * k3);
+  out[0] = decay * q0 + e0 * token.qk;
+  out[1] = decay * q1 + e1 * token.qk;
+  out[2] = decay * q2 + e2 * token.qk;
+  out[3] = decay * q3 + e3 * token.qk;
+  k = token.k;
+  row0 = state, row1 = row0 + n, row2 = row1 + n, row3 = row2 + n;
+  asm volatile(R"(
+      .macro update_row row, e
+        vldmia  \row, {s16-s19}
+        vmul.f32 s16, s16, %[decay]
+        vmul.f32 s17, s17, %[decay]
+        vmul.f32 s18, s18, %[decay]
+        vmul.f32 s19, s19, %[decay]
+        vmul.f32 s12, s8, \e
+        vmul.f32 s13, s9, \e
+        vmul.f32 s14, s10, \e
+        vmul.f32 s15, s11, \e
+        vadd.f32 s16, s16, s12
+        vadd.f32 s17, s17, s13
+        vadd.f32 s18, s18, s14
+        vadd.f32 s19, s19, s15
+        vstmia  \row!, {s16-s19}
+      .endm
+      1:
+        vldmia  %[k]!, {s8-s11}
+        update_row %[row0], %[e0]
+        update_row %[row1], %[e1]
+        update_row %[row2], %[e2]
+        update_row %[row3], %[e3]
+        cmp     %[k], %[end]
+        bne     1b
+      .purgem update_row
+    )"
+               : [k] "+r"(k), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3)
+               : [end] "r"(end), [decay] "t"(decay), [e0] "t"(e0), [e1] "t"(e1), [e2] "t"(e2), [e3] "t"(e3)
+               : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "cc", "memory");
+}
+
+void OneRow(const DeltaToken& token, float v, float* row, float* out) {
+  float by_key = 0.0f, by_query = 0.0f;
+  for (size_t i = 0; i < token.key_size; ++i) {
+    by_key += row[i] * token.k[i];
+    by_query += row[i] * token.q[i];
+  }
+  const float e = token.beta * (v - token.decay * by_key);
+  *out = token.decay * by_query + e * token.qk;
+  for (size_t i = 0; i < token.key_size; ++i) row[i] = row[i] * token.decay + e * token.k[i];
+}
+
+}  // namespace
+
+void DspDeltaStep(const DeltaHead& head) {
+  const size_t dk = head.key_size;
+  for (size_t t = 0; t < head.tokens; ++t) {
+    DeltaToken token = {dk,
+                        head.q + t * head.stride,
+                        head.k + t * head.stride,
+                        Exp(head.log_decay[t * head.gate_stride]),
+                        head.beta[t * head.gate_stride],
+                        0.0f};
+    for (size_t i = 0; i < dk; ++i) token.qk += token.q[i] * token.k[i];
+    const float* v = head.v + t * head.stride;
+    float* out = head.out + t * head.out_stride;
+    size_t j = 0;
+    for (; j + 4 <= head.value_size && dk % 4 == 0; j += 4) FourRows(token, v + j, head.state + j * dk, out + j);
+    for (; j < head.value_size; ++j) OneRow(token, v[j], head.state + j * dk, out + j);
+  }
+}
+
+void DspDeltaChunk(const DeltaHead& head, float*) { DspDeltaStep(head); }
+
+void DspQuantise(const Activations& a, size_t t) {
+  // Below kSmallest they are zero: 127 / kSmallest is finite, kSmallest / 127 has all its bits. Infinite and NaN must
+  // not become finite.
+  constexpr float kSmallest = 0x1p-118f;
+  constexpr uint32_t kInfinity = 0x7f800000;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const size_t blocks = a.cols / Activations::kBlock;
+  const float* x = a.x + t * a.cols;
+  int8_t* codes = a.codes + t * a.cols;
+  for (size_t b = 0; b < blocks; ++b, x += Activations::kBlock, codes += Activations::kBlock) {
+    uint32_t top = 0;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < Activations::kBlock; ++i) {
+      const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
+      top = bits > top ? bits : top;
+    }
+    const float magnitude = std::bit_cast<float>(top);
+    const float inverse = magnitude >= kSmallest && top < kInfinity ? 127.0f / magnitude : 0.0f;
+    a.scales[t * blocks + b] = inverse > 0.0f    ? magnitude * (1.0f / 127.0f)
+                               : top < kInfinity ? 0.0f
+                                                 : __builtin_nanf("");
+    int32_t sum = 0;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < Activations::kBlock; ++i) {
+      const auto code = static_cast<int8_t>(std::bit_cast<uint32_t>(x[i] * inverse + kRound));
+      codes[i] = code;
+      sum += code;
+    }
+    a.sums[t * blocks + b] = sum;
+  }
+}
+
+}  // namespace thimble
