@@ -21,6 +21,37 @@ struct DeltaToken {
   float qk;  // q . k
 };
 
+// Four columns of a row, which is four registers in one load: their products with k (s8-s11) and q (s12-s15), added to
+// sums; and what they become. The macros are the preprocessor's, so that the compiler can count their instructions.
+// clang-format off
+#define THIMBLE_ADD(x, k, q, by_key, by_query)       \
+  "vmul.f32 s20, " x ", " k "\n\t"                   \
+  "vmul.f32 s21, " x ", " q "\n\t"                   \
+  "vadd.f32 " by_key ", " by_key ", s20\n\t"         \
+  "vadd.f32 " by_query ", " by_query ", s21\n\t"
+#define THIMBLE_MULTIPLY_ROW(row, by_key, by_query)  \
+  "vldmia " row "!, {s16-s19}\n\t"                   \
+  THIMBLE_ADD("s16", "s8", "s12", by_key, by_query)  \
+  THIMBLE_ADD("s17", "s9", "s13", by_key, by_query)  \
+  THIMBLE_ADD("s18", "s10", "s14", by_key, by_query) \
+  THIMBLE_ADD("s19", "s11", "s15", by_key, by_query)
+#define THIMBLE_UPDATE_ROW(row, e)                   \
+  "vldmia " row ", {s16-s19}\n\t"                    \
+  "vmul.f32 s16, s16, %[decay]\n\t"                 \
+  "vmul.f32 s17, s17, %[decay]\n\t"                 \
+  "vmul.f32 s18, s18, %[decay]\n\t"                 \
+  "vmul.f32 s19, s19, %[decay]\n\t"                 \
+  "vmul.f32 s12, s8, " e "\n\t"                     \
+  "vmul.f32 s13, s9, " e "\n\t"                     \
+  "vmul.f32 s14, s10, " e "\n\t"                    \
+  "vmul.f32 s15, s11, " e "\n\t"                    \
+  "vadd.f32 s16, s16, s12\n\t"                      \
+  "vadd.f32 s17, s17, s13\n\t"                      \
+  "vadd.f32 s18, s18, s14\n\t"                      \
+  "vadd.f32 s19, s19, s15\n\t"                      \
+  "vstmia " row "!, {s16-s19}\n\t"
+// clang-format on
+
 /// Four rows of the state of 4, 8, 12, ... columns, with their values v and outputs. Loads of several registers cost
 /// less than as many of one, and no compiler writes them by itself.
 void FourRows(const DeltaToken& token, const float* v, float* state, float* out) {
@@ -31,38 +62,24 @@ void FourRows(const DeltaToken& token, const float* v, float* state, float* out)
   const float* end = k + n;
   float k0 = 0.0f, k1 = 0.0f, k2 = 0.0f, k3 = 0.0f;
   float q0 = 0.0f, q1 = 0.0f, q2 = 0.0f, q3 = 0.0f;
-  asm volatile(R"(
-      .macro add_products x, k, q, by_key, by_query
-        vmul.f32 s20, \x, \k
-        vmul.f32 s21, \x, \q
-        vadd.f32 \by_key, \by_key, s20
-        vadd.f32 \by_query, \by_query, s21
-      .endm
-      .macro multiply_row row, by_key, by_query
-        vldmia  \row!, {s16-s19}
-        add_products s16, s8, s12, \by_key, \by_query
-        add_products s17, s9, s13, \by_key, \by_query
-        add_products s18, s10, s14, \by_key, \by_query
-        add_products s19, s11, s15, \by_key, \by_query
-      .endm
-      1:
-        vldmia  %[k]!, {s8-s11}
-        vldmia  %[q]!, {s12-s15}
-        multiply_row %[row0], %[k0], %[q0]
-        multiply_row %[row1], %[k1], %[q1]
-        multiply_row %[row2], %[k2], %[q2]
-        multiply_row %[row3], %[k3], %[q3]
-        cmp     %[k], %[end]
-        bne     1b
-      .purgem add_products
-      .purgem multiply_row
-    )"
-               : [k] "+r"(k), [q] "+r"(q), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3),
-                 [k0] "+t"(k0), [k1] "+t"(k1), [k2] "+t"(k2), [k3] "+t"(k3), [q0] "+t"(q0), [q1] "+t"(q1),
-                 [q2] "+t"(q2), [q3] "+t"(q3)
-               : [end] "r"(end)
-               : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "cc",
-                 "memory");
+  // clang-format off
+  asm volatile(
+      "1:\n\t"
+      "vldmia %[k]!, {s8-s11}\n\t"
+      "vldmia %[q]!, {s12-s15}\n\t"
+      THIMBLE_MULTIPLY_ROW("%[row0]", "%[k0]", "%[q0]")
+      THIMBLE_MULTIPLY_ROW("%[row1]", "%[k1]", "%[q1]")
+      THIMBLE_MULTIPLY_ROW("%[row2]", "%[k2]", "%[q2]")
+      THIMBLE_MULTIPLY_ROW("%[row3]", "%[k3]", "%[q3]")
+      "cmp %[k], %[end]\n\t"
+      "bne 1b"
+      : [k] "+r"(k), [q] "+r"(q), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3),
+        [k0] "+t"(k0), [k1] "+t"(k1), [k2] "+t"(k2), [k3] "+t"(k3), [q0] "+t"(q0), [q1] "+t"(q1),
+        [q2] "+t"(q2), [q3] "+t"(q3)
+      : [end] "r"(end)
+      : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "cc",
+        "memory");
+  // clang-format on
   const float decay = token.decay;
   const float e0 = token.beta * (v[0] - decay * k0);
   const float e1 = token.beta * (v[1] - decay * k1);
@@ -74,36 +91,20 @@ void FourRows(const DeltaToken& token, const float* v, float* state, float* out)
   out[3] = decay * q3 + e3 * token.qk;
   k = token.k;
   row0 = state, row1 = row0 + n, row2 = row1 + n, row3 = row2 + n;
-  asm volatile(R"(
-      .macro update_row row, e
-        vldmia  \row, {s16-s19}
-        vmul.f32 s16, s16, %[decay]
-        vmul.f32 s17, s17, %[decay]
-        vmul.f32 s18, s18, %[decay]
-        vmul.f32 s19, s19, %[decay]
-        vmul.f32 s12, s8, \e
-        vmul.f32 s13, s9, \e
-        vmul.f32 s14, s10, \e
-        vmul.f32 s15, s11, \e
-        vadd.f32 s16, s16, s12
-        vadd.f32 s17, s17, s13
-        vadd.f32 s18, s18, s14
-        vadd.f32 s19, s19, s15
-        vstmia  \row!, {s16-s19}
-      .endm
-      1:
-        vldmia  %[k]!, {s8-s11}
-        update_row %[row0], %[e0]
-        update_row %[row1], %[e1]
-        update_row %[row2], %[e2]
-        update_row %[row3], %[e3]
-        cmp     %[k], %[end]
-        bne     1b
-      .purgem update_row
-    )"
-               : [k] "+r"(k), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3)
-               : [end] "r"(end), [decay] "t"(decay), [e0] "t"(e0), [e1] "t"(e1), [e2] "t"(e2), [e3] "t"(e3)
-               : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "cc", "memory");
+  // clang-format off
+  asm volatile(
+      "1:\n\t"
+      "vldmia %[k]!, {s8-s11}\n\t"
+      THIMBLE_UPDATE_ROW("%[row0]", "%[e0]")
+      THIMBLE_UPDATE_ROW("%[row1]", "%[e1]")
+      THIMBLE_UPDATE_ROW("%[row2]", "%[e2]")
+      THIMBLE_UPDATE_ROW("%[row3]", "%[e3]")
+      "cmp %[k], %[end]\n\t"
+      "bne 1b"
+      : [k] "+r"(k), [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3)
+      : [end] "r"(end), [decay] "t"(decay), [e0] "t"(e0), [e1] "t"(e1), [e2] "t"(e2), [e3] "t"(e3)
+      : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "cc", "memory");
+  // clang-format on
 }
 
 void OneRow(const DeltaToken& token, float v, float* row, float* out) {

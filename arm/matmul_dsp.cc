@@ -26,248 +26,175 @@ struct WideBlock {
   uint32_t pairs[kPairs][kTokens];
 };
 
-/// Blocks of two rows of Q4_0. The words of weights lie on 2 bytes, which a load of one word may. `mask` stands in a
-/// register because only there the shift of `and` is free.
+// What the loops are made of: w0 and w1 hold words of the two rows, u and v pairs of activations. The macros are the
+// preprocessor's, so that the compiler can count their instructions.
+// clang-format off
+#define THIMBLE_LOAD_WEIGHTS(offset)             \
+  "ldr %[w0], [%[row0], #" offset "]\n\t"        \
+  "ldr %[w1], [%[row1], #" offset "]\n\t"
+#define THIMBLE_LOAD_PAIRS "ldrd %[u], %[v], [%[wide]], #8\n\t"
+// A pair of weights of each row, as `take` brings it out of the words, times the only token's in `x`.
+#define THIMBLE_ONE(take, shift, x)              \
+  take("%[w0]", shift)                           \
+  "smlad %[a0], %[pair], " x ", %[a0]\n\t"       \
+  take("%[w1]", shift)                           \
+  "smlad %[a1], %[pair], " x ", %[a1]\n\t"
+// Times the pairs of two tokens.
+#define THIMBLE_TWO(take, shift)                 \
+  THIMBLE_LOAD_PAIRS                             \
+  take("%[w0]", shift)                           \
+  "smlad %[a0], %[pair], %[u], %[a0]\n\t"        \
+  "smlad %[b0], %[pair], %[v], %[b0]\n\t"        \
+  take("%[w1]", shift)                           \
+  "smlad %[a1], %[pair], %[u], %[a1]\n\t"        \
+  "smlad %[b1], %[pair], %[v], %[b1]\n\t"
+// A nibble; the shift is free where the mask lies in a register. A byte.
+#define THIMBLE_NIBBLE(word, shift) "and %[pair], %[mask], " word shift "\n\t"
+#define THIMBLE_BYTE(word, shift) "sxtb16 %[pair], " word shift "\n\t"
+
+#define THIMBLE_NIBBLES_OF_ONE(offset)           \
+  THIMBLE_LOAD_WEIGHTS(offset)                   \
+  THIMBLE_LOAD_PAIRS                             \
+  THIMBLE_ONE(THIMBLE_NIBBLE, "", "%[u]")        \
+  THIMBLE_ONE(THIMBLE_NIBBLE, ", lsr #4", "%[v]") \
+  THIMBLE_LOAD_PAIRS                             \
+  THIMBLE_ONE(THIMBLE_NIBBLE, ", lsr #8", "%[u]") \
+  THIMBLE_ONE(THIMBLE_NIBBLE, ", lsr #12", "%[v]")
+#define THIMBLE_NIBBLES_OF_TWO(offset)           \
+  THIMBLE_LOAD_WEIGHTS(offset)                   \
+  THIMBLE_TWO(THIMBLE_NIBBLE, "")                \
+  THIMBLE_TWO(THIMBLE_NIBBLE, ", lsr #4")        \
+  THIMBLE_TWO(THIMBLE_NIBBLE, ", lsr #8")        \
+  THIMBLE_TWO(THIMBLE_NIBBLE, ", lsr #12")
+#define THIMBLE_BYTES_OF_ONE(offset)             \
+  THIMBLE_LOAD_WEIGHTS(offset)                   \
+  THIMBLE_LOAD_PAIRS                             \
+  THIMBLE_ONE(THIMBLE_BYTE, "", "%[u]")          \
+  THIMBLE_ONE(THIMBLE_BYTE, ", ror #8", "%[v]")
+#define THIMBLE_BYTES_OF_TWO(offset)             \
+  THIMBLE_LOAD_WEIGHTS(offset)                   \
+  THIMBLE_TWO(THIMBLE_BYTE, "")                  \
+  THIMBLE_TWO(THIMBLE_BYTE, ", ror #8")
+
+// A block: sums begin at WideBlock::start and end in floats, with the scales that stand before the rows' blocks.
+#define THIMBLE_ONE_TOKEN(block, bytes)                                                                             \
+  uint32_t a0, a1, w0, w1, pair, u, v;                                                                              \
+  asm volatile(                                                                                                     \
+      "1:\n\t"                                                                                                      \
+      "ldr %[a0], [%[wide]], #4\n\t"                                                                                \
+      "vldmia %[wide]!, {s12}\n\t"                                                                                  \
+      "mov %[a1], %[a0]\n\t"                                                                                        \
+      block                                                                                                         \
+      "ldrh %[w0], [%[row0]], #" bytes "\n\t"                                                                       \
+      "ldrh %[w1], [%[row1]], #" bytes "\n\t"                                                                       \
+      "vmov s14, s15, %[a0], %[a1]\n\t"                                                                             \
+      "vcvt.f32.s32 s14, s14\n\t"                                                                                   \
+      "vcvt.f32.s32 s15, s15\n\t"                                                                                   \
+      "vmov s10, s11, %[w0], %[w1]\n\t"                                                                             \
+      "vcvtb.f32.f16 s10, s10\n\t"                                                                                  \
+      "vcvtb.f32.f16 s11, s11\n\t"                                                                                  \
+      "vmul.f32 s10, s10, s12\n\t"                                                                                  \
+      "vmul.f32 s11, s11, s12\n\t"                                                                                  \
+      "vmul.f32 s14, s14, s10\n\t"                                                                                  \
+      "vmul.f32 s15, s15, s11\n\t"                                                                                  \
+      "vadd.f32 %[y0], %[y0], s14\n\t"                                                                              \
+      "vadd.f32 %[y1], %[y1], s15\n\t"                                                                              \
+      "cmp %[wide], %[end]\n\t"                                                                                     \
+      "bne 1b"                                                                                                      \
+      : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1), [w0] "=&r"(w0),    \
+        [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u), [v] "=&r"(v), [y0] "+t"(y[0][0]), [y1] "+t"(y[0][1])      \
+      : [end] "r"(end), [mask] "r"(kMask)                                                                           \
+      : "s10", "s11", "s12", "s14", "s15", "cc", "memory")
+#define THIMBLE_TWO_TOKENS(block, bytes)                                                                            \
+  uint32_t a0, a1, b0, b1, w0, w1, pair, u, v;                                                                      \
+  asm volatile(                                                                                                     \
+      "1:\n\t"                                                                                                      \
+      "ldrd %[a0], %[b0], [%[wide]], #8\n\t"                                                                        \
+      "vldmia %[wide]!, {s12, s13}\n\t"                                                                             \
+      "mov %[a1], %[a0]\n\t"                                                                                        \
+      "mov %[b1], %[b0]\n\t"                                                                                        \
+      block                                                                                                         \
+      "ldrh %[w0], [%[row0]], #" bytes "\n\t"                                                                       \
+      "ldrh %[w1], [%[row1]], #" bytes "\n\t"                                                                       \
+      "vmov s8, s9, %[w0], %[w1]\n\t"                                                                               \
+      "vcvtb.f32.f16 s8, s8\n\t"                                                                                    \
+      "vcvtb.f32.f16 s9, s9\n\t"                                                                                    \
+      "vmov s14, s15, %[a0], %[a1]\n\t"                                                                             \
+      "vcvt.f32.s32 s14, s14\n\t"                                                                                   \
+      "vcvt.f32.s32 s15, s15\n\t"                                                                                   \
+      "vmul.f32 s10, s8, s12\n\t"                                                                                   \
+      "vmul.f32 s11, s9, s12\n\t"                                                                                   \
+      "vmul.f32 s14, s14, s10\n\t"                                                                                  \
+      "vmul.f32 s15, s15, s11\n\t"                                                                                  \
+      "vadd.f32 %[y00], %[y00], s14\n\t"                                                                            \
+      "vadd.f32 %[y01], %[y01], s15\n\t"                                                                            \
+      "vmov s14, s15, %[b0], %[b1]\n\t"                                                                             \
+      "vcvt.f32.s32 s14, s14\n\t"                                                                                   \
+      "vcvt.f32.s32 s15, s15\n\t"                                                                                   \
+      "vmul.f32 s10, s8, s13\n\t"                                                                                   \
+      "vmul.f32 s11, s9, s13\n\t"                                                                                   \
+      "vmul.f32 s14, s14, s10\n\t"                                                                                  \
+      "vmul.f32 s15, s15, s11\n\t"                                                                                  \
+      "vadd.f32 %[y10], %[y10], s14\n\t"                                                                            \
+      "vadd.f32 %[y11], %[y11], s15\n\t"                                                                            \
+      "cmp %[wide], %[end]\n\t"                                                                                     \
+      "bne 1b"                                                                                                      \
+      : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0),    \
+        [b1] "=&r"(b1), [w0] "=&r"(w0), [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u), [v] "=&r"(v),             \
+        [y00] "+t"(y[0][0]), [y01] "+t"(y[0][1]), [y10] "+t"(y[1][0]), [y11] "+t"(y[1][1])                          \
+      : [end] "r"(end), [mask] "r"(kMask)                                                                           \
+      : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "cc", "memory")
+// clang-format on
+
+constexpr uint32_t kMask = 0x000f000f;
+
+/// Two rows of Q4_0. Words of weights lie on 2 bytes, which a load of one word may.
 struct Nibbles {
   static constexpr size_t kBytes = sizeof(BlockQ4_0);
   static constexpr int32_t kMinus = 8;
-  static_assert(kBytes == 18, "the steps of row0 and row1 below");
+  static_assert(kBytes == 18);
 
   /// The place in WideBlock::pairs of the values 4i and 4i + 2; that of 4i + 1 and 4i + 3 is kOdd behind it.
   static constexpr size_t Place(size_t i) { return i % 4 * 4 + i / 4; }
   static constexpr size_t kOdd = 2;
 
-  /// y[r] += row r times a token.
-  static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<1>* wide, const WideBlock<1>* end,
-                       float (&y)[1][2]) {
-    uint32_t a0, a1, w0, w1, pair, u, v;
-    asm volatile(
-        R"(
-      1:
-        ldr     %[a0], [%[wide]], #4
-        vldmia  %[wide]!, {s12}
-        mov     %[a1], %[a0]
-      .irp offset, 2, 6, 10, 14
-        ldr     %[w0], [%[row0], #\offset]
-        ldr     %[w1], [%[row1], #\offset]
-        ldrd    %[u], %[v], [%[wide]], #8
-        and     %[pair], %[mask], %[w0]
-        smlad   %[a0], %[pair], %[u], %[a0]
-        and     %[pair], %[mask], %[w1]
-        smlad   %[a1], %[pair], %[u], %[a1]
-        and     %[pair], %[mask], %[w0], lsr #4
-        smlad   %[a0], %[pair], %[v], %[a0]
-        and     %[pair], %[mask], %[w1], lsr #4
-        smlad   %[a1], %[pair], %[v], %[a1]
-        ldrd    %[u], %[v], [%[wide]], #8
-        and     %[pair], %[mask], %[w0], lsr #8
-        smlad   %[a0], %[pair], %[u], %[a0]
-        and     %[pair], %[mask], %[w1], lsr #8
-        smlad   %[a1], %[pair], %[u], %[a1]
-        and     %[pair], %[mask], %[w0], lsr #12
-        smlad   %[a0], %[pair], %[v], %[a0]
-        and     %[pair], %[mask], %[w1], lsr #12
-        smlad   %[a1], %[pair], %[v], %[a1]
-      .endr
-        ldrh    %[w0], [%[row0]], #18
-        ldrh    %[w1], [%[row1]], #18
-        vmov    s14, s15, %[a0], %[a1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmov    s10, s11, %[w0], %[w1]
-        vcvtb.f32.f16 s10, s10
-        vcvtb.f32.f16 s11, s11
-        vmul.f32 s10, s10, s12
-        vmul.f32 s11, s11, s12
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y0], %[y0], s14
-        vadd.f32 %[y1], %[y1], s15
-        cmp     %[wide], %[end]
-        bne     1b
-    )"
-        : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1), [w0] "=&r"(w0),
-          [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u), [v] "=&r"(v), [y0] "+t"(y[0][0]), [y1] "+t"(y[0][1])
-        : [end] "r"(end), [mask] "r"(0x000f000f)
-        : "s10", "s11", "s12", "s14", "s15", "cc", "memory");
-  }
-
   /// y[t][r] += row r times token t.
-  static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<2>* wide, const WideBlock<2>* end,
-                       float (&y)[2][2]) {
-    uint32_t a0, a1, b0, b1, w0, w1, pair, u, v;
-    asm volatile(R"(
-      1:
-        ldrd    %[a0], %[b0], [%[wide]], #8
-        vldmia  %[wide]!, {s12, s13}
-        mov     %[a1], %[a0]
-        mov     %[b1], %[b0]
-      .irp offset, 2, 6, 10, 14
-        ldr     %[w0], [%[row0], #\offset]
-        ldr     %[w1], [%[row1], #\offset]
-        ldrd    %[u], %[v], [%[wide]], #8
-        and     %[pair], %[mask], %[w0]
-        smlad   %[a0], %[pair], %[u], %[a0]
-        smlad   %[b0], %[pair], %[v], %[b0]
-        and     %[pair], %[mask], %[w1]
-        smlad   %[a1], %[pair], %[u], %[a1]
-        smlad   %[b1], %[pair], %[v], %[b1]
-      .irp shift, 4, 8, 12
-        ldrd    %[u], %[v], [%[wide]], #8
-        and     %[pair], %[mask], %[w0], lsr #\shift
-        smlad   %[a0], %[pair], %[u], %[a0]
-        smlad   %[b0], %[pair], %[v], %[b0]
-        and     %[pair], %[mask], %[w1], lsr #\shift
-        smlad   %[a1], %[pair], %[u], %[a1]
-        smlad   %[b1], %[pair], %[v], %[b1]
-      .endr
-      .endr
-        ldrh    %[w0], [%[row0]], #18
-        ldrh    %[w1], [%[row1]], #18
-        vmov    s8, s9, %[w0], %[w1]
-        vcvtb.f32.f16 s8, s8
-        vcvtb.f32.f16 s9, s9
-        vmov    s14, s15, %[a0], %[a1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmul.f32 s10, s8, s12
-        vmul.f32 s11, s9, s12
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y00], %[y00], s14
-        vadd.f32 %[y01], %[y01], s15
-        vmov    s14, s15, %[b0], %[b1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmul.f32 s10, s8, s13
-        vmul.f32 s11, s9, s13
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y10], %[y10], s14
-        vadd.f32 %[y11], %[y11], s15
-        cmp     %[wide], %[end]
-        bne     1b
-    )"
-                 : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1),
-                   [b0] "=&r"(b0), [b1] "=&r"(b1), [w0] "=&r"(w0), [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u),
-                   [v] "=&r"(v), [y00] "+t"(y[0][0]), [y01] "+t"(y[0][1]), [y10] "+t"(y[1][0]), [y11] "+t"(y[1][1])
-                 : [end] "r"(end), [mask] "r"(0x000f000f)
-                 : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "cc", "memory");
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<1>* wide,
+                                              const WideBlock<1>* end, float (&y)[1][2]) {
+    THIMBLE_ONE_TOKEN(THIMBLE_NIBBLES_OF_ONE("2") THIMBLE_NIBBLES_OF_ONE("6") THIMBLE_NIBBLES_OF_ONE("10")
+                          THIMBLE_NIBBLES_OF_ONE("14"),
+                      "18");
+  }
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<2>* wide,
+                                              const WideBlock<2>* end, float (&y)[2][2]) {
+    THIMBLE_TWO_TOKENS(THIMBLE_NIBBLES_OF_TWO("2") THIMBLE_NIBBLES_OF_TWO("6") THIMBLE_NIBBLES_OF_TWO("10")
+                           THIMBLE_NIBBLES_OF_TWO("14"),
+                       "18");
   }
 };
 
-/// The same of Q8_0.
+/// Two rows of Q8_0.
 struct Bytes {
   static constexpr size_t kBytes = sizeof(BlockQ8_0);
   static constexpr int32_t kMinus = 0;
-  static_assert(kBytes == 34, "the steps of row0 and row1 below");
+  static_assert(kBytes == 34);
 
   static constexpr size_t Place(size_t i) { return 2 * i; }
   static constexpr size_t kOdd = 1;
 
-  static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<1>* wide, const WideBlock<1>* end,
-                       float (&y)[1][2]) {
-    uint32_t a0, a1, w0, w1, pair, u, v;
-    asm volatile(
-        R"(
-      1:
-        ldr     %[a0], [%[wide]], #4
-        vldmia  %[wide]!, {s12}
-        mov     %[a1], %[a0]
-      .irp offset, 2, 6, 10, 14, 18, 22, 26, 30
-        ldr     %[w0], [%[row0], #\offset]
-        ldr     %[w1], [%[row1], #\offset]
-        ldrd    %[u], %[v], [%[wide]], #8
-        sxtb16  %[pair], %[w0]
-        smlad   %[a0], %[pair], %[u], %[a0]
-        sxtb16  %[pair], %[w1]
-        smlad   %[a1], %[pair], %[u], %[a1]
-        sxtb16  %[pair], %[w0], ror #8
-        smlad   %[a0], %[pair], %[v], %[a0]
-        sxtb16  %[pair], %[w1], ror #8
-        smlad   %[a1], %[pair], %[v], %[a1]
-      .endr
-        ldrh    %[w0], [%[row0]], #34
-        ldrh    %[w1], [%[row1]], #34
-        vmov    s14, s15, %[a0], %[a1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmov    s10, s11, %[w0], %[w1]
-        vcvtb.f32.f16 s10, s10
-        vcvtb.f32.f16 s11, s11
-        vmul.f32 s10, s10, s12
-        vmul.f32 s11, s11, s12
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y0], %[y0], s14
-        vadd.f32 %[y1], %[y1], s15
-        cmp     %[wide], %[end]
-        bne     1b
-    )"
-        : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1), [w0] "=&r"(w0),
-          [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u), [v] "=&r"(v), [y0] "+t"(y[0][0]), [y1] "+t"(y[0][1])
-        : [end] "r"(end)
-        : "s10", "s11", "s12", "s14", "s15", "cc", "memory");
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<1>* wide,
+                                              const WideBlock<1>* end, float (&y)[1][2]) {
+    THIMBLE_ONE_TOKEN(THIMBLE_BYTES_OF_ONE("2") THIMBLE_BYTES_OF_ONE("6") THIMBLE_BYTES_OF_ONE("10")
+                          THIMBLE_BYTES_OF_ONE("14") THIMBLE_BYTES_OF_ONE("18") THIMBLE_BYTES_OF_ONE("22")
+                              THIMBLE_BYTES_OF_ONE("26") THIMBLE_BYTES_OF_ONE("30"),
+                      "34");
   }
-
-  static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<2>* wide, const WideBlock<2>* end,
-                       float (&y)[2][2]) {
-    uint32_t a0, a1, b0, b1, w0, w1, pair, u, v;
-    asm volatile(R"(
-      1:
-        ldrd    %[a0], %[b0], [%[wide]], #8
-        vldmia  %[wide]!, {s12, s13}
-        mov     %[a1], %[a0]
-        mov     %[b1], %[b0]
-      .irp offset, 2, 6, 10, 14, 18, 22, 26, 30
-        ldr     %[w0], [%[row0], #\offset]
-        ldr     %[w1], [%[row1], #\offset]
-        ldrd    %[u], %[v], [%[wide]], #8
-        sxtb16  %[pair], %[w0]
-        smlad   %[a0], %[pair], %[u], %[a0]
-        smlad   %[b0], %[pair], %[v], %[b0]
-        sxtb16  %[pair], %[w1]
-        smlad   %[a1], %[pair], %[u], %[a1]
-        smlad   %[b1], %[pair], %[v], %[b1]
-        ldrd    %[u], %[v], [%[wide]], #8
-        sxtb16  %[pair], %[w0], ror #8
-        smlad   %[a0], %[pair], %[u], %[a0]
-        smlad   %[b0], %[pair], %[v], %[b0]
-        sxtb16  %[pair], %[w1], ror #8
-        smlad   %[a1], %[pair], %[u], %[a1]
-        smlad   %[b1], %[pair], %[v], %[b1]
-      .endr
-        ldrh    %[w0], [%[row0]], #34
-        ldrh    %[w1], [%[row1]], #34
-        vmov    s8, s9, %[w0], %[w1]
-        vcvtb.f32.f16 s8, s8
-        vcvtb.f32.f16 s9, s9
-        vmov    s14, s15, %[a0], %[a1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmul.f32 s10, s8, s12
-        vmul.f32 s11, s9, s12
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y00], %[y00], s14
-        vadd.f32 %[y01], %[y01], s15
-        vmov    s14, s15, %[b0], %[b1]
-        vcvt.f32.s32 s14, s14
-        vcvt.f32.s32 s15, s15
-        vmul.f32 s10, s8, s13
-        vmul.f32 s11, s9, s13
-        vmul.f32 s14, s14, s10
-        vmul.f32 s15, s15, s11
-        vadd.f32 %[y10], %[y10], s14
-        vadd.f32 %[y11], %[y11], s15
-        cmp     %[wide], %[end]
-        bne     1b
-    )"
-                 : [row0] "+r"(row0), [row1] "+r"(row1), [wide] "+r"(wide), [a0] "=&r"(a0), [a1] "=&r"(a1),
-                   [b0] "=&r"(b0), [b1] "=&r"(b1), [w0] "=&r"(w0), [w1] "=&r"(w1), [pair] "=&r"(pair), [u] "=&r"(u),
-                   [v] "=&r"(v), [y00] "+t"(y[0][0]), [y01] "+t"(y[0][1]), [y10] "+t"(y[1][0]), [y11] "+t"(y[1][1])
-                 : [end] "r"(end)
-                 : "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "cc", "memory");
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, const WideBlock<2>* wide,
+                                              const WideBlock<2>* end, float (&y)[2][2]) {
+    THIMBLE_TWO_TOKENS(THIMBLE_BYTES_OF_TWO("2") THIMBLE_BYTES_OF_TWO("6") THIMBLE_BYTES_OF_TWO("10")
+                           THIMBLE_BYTES_OF_TWO("14") THIMBLE_BYTES_OF_TWO("18") THIMBLE_BYTES_OF_TWO("22")
+                               THIMBLE_BYTES_OF_TWO("26") THIMBLE_BYTES_OF_TWO("30"),
+                       "34");
   }
 };
 
