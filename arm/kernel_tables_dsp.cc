@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table "dsp". What takes little of a token's time stays portable.
+#include "arm/board_kernels.h"
+#include "arm/dsp.h"
+#include "core/portable.h"
+
+namespace thimble {
+
+constinit const Kernels kDspKernels = {
+    .name = "dsp",
+    .quantise = DspQuantise,
+    .matmul = DspMatmul,
+    .rms_norm = PortableRmsNorm,
+    .swiglu = PortableSwiglu,
+    .sigmoid_gate = PortableSigmoidGate,
+    .l2_norm = PortableL2Norm,
+    .conv_silu = PortableConvSilu,
+    .delta_step = DspDeltaStep,
+    .delta_chunk = DspDeltaChunk,
+    .widen_state = PortableWidenState,
+    .round_state = PortableRoundState,
+    .attend = PortableAttend,
+};
+
+}  // namespace thimble
