@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The kernels for Helium (M-profile vectors, MVE with floats: Cortex-M55, M85), by name. Contracts stand in
-// core/kernels.h. Vectors of floats flush subnormals to zero, whatever the core is set to, and fuse multiplications with
-// additions.
+// core/kernels.h. Vectors of floats flush subnormals to zero, whatever the core is set to, and fuse multiplications
+// with additions.
 #pragma once
 
 #include "core/kernels.h"
