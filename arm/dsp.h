@@ -12,6 +12,10 @@ namespace thimble {
 void DspQuantise(const Activations& x, size_t t);
 void DspMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
                std::byte* scratch);
+void DspSwiglu(float* gate, const float* up, size_t n);
+void DspSigmoidGate(float* x, const float* gate, size_t n);
+void DspConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, size_t taps,
+                 float* tail);
 void DspDeltaStep(const DeltaHead& head);
 void DspDeltaChunk(const DeltaHead& head, float* scratch);
 

@@ -5,10 +5,34 @@
 #include <bit>
 
 #include "arm/dsp.h"
+#include "arm/float_vector.h"
 #include "core/math.h"
 
 namespace thimble {
+
+/// What Exp of float_vector.h is written in: one float, without the branches that core's Exp has for its ends.
+template <>
+struct Vector<Dsp> {
+  using F = float;
+  static constexpr size_t kWidth = 1;
+
+  static F Set(float x) { return x; }
+  static F MulAdd(F a, F b, F c) { return a * b + c; }
+  static F MulSub(F a, F b, F c) { return c - a * b; }
+  static F Min(F limit, F x) { return limit < x ? limit : x; }
+  static F Max(F limit, F x) { return limit > x ? limit : x; }
+  static F ExponentFromLowBits(F x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) << 23); }
+};
+
 namespace {
+
+constexpr float kOne = 1.0f;
+
+/// x = x * sigmoid(gate) * factors, n values; `step` is 0 for the same factor everywhere, else 1. The one place with an
+/// exponential function.
+[[gnu::noinline]] void Gate(float* x, const float* gate, const float* factors, size_t step, size_t n) {
+  for (size_t i = 0; i < n; ++i, factors += step) x[i] = x[i] * *factors / (1.0f + Exp<Vector<Dsp>>(-gate[i]));
+}
 
 /// One token of a head. With r a row of the state before the token, d the decay and e = beta (v - d r.k), the row
 /// becomes d r + e k and the output is d r.q + e k.q: one reading of the row gives both products, a second updates it.
@@ -139,6 +163,41 @@ void DspDeltaStep(const DeltaHead& head) {
 }
 
 void DspDeltaChunk(const DeltaHead& head, float*) { DspDeltaStep(head); }
+
+void DspSwiglu(float* gate, const float* up, size_t n) { Gate(gate, gate, up, 1, n); }
+
+void DspSigmoidGate(float* x, const float* gate, size_t n) { Gate(x, gate, &kOne, 0, n); }
+
+// Channel by channel, tokens from the last to the first, so that each finds the inputs before it untouched.
+void DspConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t end, const float* w, size_t taps,
+                 float* tail) {
+  const size_t history = taps - 1;
+  for (size_t c = begin; c < end; ++c) {
+    const float* tap = w + c * taps;
+    float first[2 * (Config::kMaxTaps - 1)];  // inputs of the first tokens, and before them
+    const size_t few = tokens < history ? tokens : history;
+    for (size_t j = 0; j < history; ++j) first[j] = tail[j * channels + c];
+    for (size_t j = 0; j < few; ++j) first[history + j] = u[j * channels + c];
+    for (size_t j = 0; j < history; ++j) {
+      tail[j * channels + c] = tokens + j < 2 * history ? first[tokens + j] : u[(tokens + j - history) * channels + c];
+    }
+    for (size_t t = tokens; t-- > few;) {
+      const float* input = u + (t - history) * channels + c;
+      float sum = 0.0f;
+      for (size_t j = 0; j < taps; ++j, input += channels) sum += tap[j] * *input;
+      u[t * channels + c] = sum;
+    }
+    for (size_t t = 0; t < few; ++t) {
+      float sum = 0.0f;
+      for (size_t j = 0; j < taps; ++j) sum += tap[j] * first[t + j];
+      u[t * channels + c] = sum;
+    }
+  }
+  for (size_t t = 0; t < tokens; ++t) {
+    float* sums = u + t * channels + begin;
+    Gate(sums, sums, &kOne, 0, end - begin);
+  }
+}
 
 void DspQuantise(const Activations& a, size_t t) {
   // Below kSmallest they are zero: 127 / kSmallest is finite, kSmallest / 127 has all its bits. Infinite and NaN must
