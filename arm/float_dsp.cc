@@ -174,12 +174,12 @@ void DspConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t 
   const size_t history = taps - 1;
   for (size_t c = begin; c < end; ++c) {
     const float* tap = w + c * taps;
-    float first[2 * (Config::kMaxTaps - 1)];  // inputs of the first tokens, and before them
+    float first[2 * (Config::kMaxTaps - 1)];  // inputs before the first token, and of the first tokens
     const size_t few = tokens < history ? tokens : history;
     for (size_t j = 0; j < history; ++j) first[j] = tail[j * channels + c];
     for (size_t j = 0; j < few; ++j) first[history + j] = u[j * channels + c];
     for (size_t j = 0; j < history; ++j) {
-      tail[j * channels + c] = tokens + j < 2 * history ? first[tokens + j] : u[(tokens + j - history) * channels + c];
+      tail[j * channels + c] = tokens + j < history ? first[tokens + j] : u[(tokens + j - history) * channels + c];
     }
     for (size_t t = tokens; t-- > few;) {
       const float* input = u + (t - history) * channels + c;
@@ -210,18 +210,18 @@ void DspQuantise(const Activations& a, size_t t) {
   int8_t* codes = a.codes + t * a.cols;
   for (size_t b = 0; b < blocks; ++b, x += Activations::kBlock, codes += Activations::kBlock) {
     uint32_t top = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (size_t i = 0; i < Activations::kBlock; ++i) {
       const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
       top = bits > top ? bits : top;
     }
     const float magnitude = std::bit_cast<float>(top);
-    const float inverse = magnitude >= kSmallest && top < kInfinity ? 127.0f / magnitude : 0.0f;
+    const float inverse = magnitude >= kSmallest ? 127.0f / magnitude : 0.0f;  // 0 of infinity
     a.scales[t * blocks + b] = inverse > 0.0f    ? magnitude * (1.0f / 127.0f)
                                : top < kInfinity ? 0.0f
                                                  : __builtin_nanf("");
     int32_t sum = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (size_t i = 0; i < Activations::kBlock; ++i) {
       const auto code = static_cast<int8_t>(std::bit_cast<uint32_t>(x[i] * inverse + kRound));
       codes[i] = code;

@@ -88,7 +88,7 @@ void MveQuantise(const Activations& a, size_t t) {
       top = vmaxvq_u32(top, vreinterpretq_u32_f32(vabsq_f32(vldrwq_f32(x + i))));
     }
     const float magnitude = std::bit_cast<float>(top);
-    const float inverse = magnitude >= kSmallest && top < kInfinity ? 127.0f / magnitude : 0.0f;
+    const float inverse = magnitude >= kSmallest ? 127.0f / magnitude : 0.0f;  // 0 of infinity
     a.scales[t * blocks + b] = inverse > 0.0f    ? magnitude * (1.0f / 127.0f)
                                : top < kInfinity ? 0.0f
                                                  : __builtin_nanf("");
