@@ -121,7 +121,11 @@ void Show(const std::string& what) {
   }
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("{%s%s, \"major_faults\": %ld}\n", what.c_str(), memory.c_str(), usage.ru_majflt);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  std::printf("{%s%s, \"cpu_seconds\": %.1f, \"major_faults\": %ld}\n", what.c_str(), memory.c_str(),
+              seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_majflt);
   std::fflush(stdout);
 }
 
