@@ -21,11 +21,12 @@ struct Codes<Avx512> {
     const __m128i halves[2] = {_mm_set1_epi16(*w->At<int16_t>(offset, 0)), _mm_set1_epi16(*w->At<int16_t>(offset, 1))};
     return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(halves[0]), halves[1], 1));
   }
-  // Products want one side without a sign: the rows' codes give theirs to the query's.
+  // Products want one side without a sign: the query's, raised by 128, and 128 times the rows taken off again, which is
+  // the same for all queries.
   static __m512i MultiplyFrom(__m512i start, __m512i rows, __m512i query) {
-    const __mmask64 minus = _mm512_movepi8_mask(rows);
-    const __m512i turned = _mm512_mask_sub_epi8(query, minus, _mm512_setzero_si512(), query);
-    return _mm512_dpbusd_epi32(start, _mm512_abs_epi8(rows), turned);
+    const __m512i raise = _mm512_set1_epi8(-128);
+    const __m512i raised = _mm512_dpbusd_epi32(_mm512_setzero_si512(), raise, rows);
+    return _mm512_dpbusd_epi32(_mm512_sub_epi32(start, raised), _mm512_xor_si512(query, raise), rows);
   }
   static __m512i Multiply(__m512i rows, __m512i query) { return MultiplyFrom(_mm512_setzero_si512(), rows, query); }
   static __m512i Refine(__m512i products, __m512i rows, __m512i low) {
@@ -59,6 +60,22 @@ struct Codes<Avx512> {
     StoreFloats(One::Lookup(kLevels, indices), scale, to);
   }
 };
+
+// Sixteen levels fill a register: times a block's scale, they are what its nibbles choose from.
+template <>
+void DecodeRows<Avx512, CodedIq4Nl<Avx512>>(const RowBlock& block, size_t d, float* to) {
+  const __m512 levels =
+      _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(kLevelsIQ4))));
+  for (size_t r = 0; r < block.count; ++r) {
+    const auto* row = reinterpret_cast<const BlockIQ4_NL*>(block.first + r * block.stride);
+    for (size_t i = 0; i < d; i += 32, to += 32, ++row) {
+      const __m512 scaled = _mm512_mul_ps(levels, _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(row->d))));
+      const __m512i nibbles = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(row->qs)));
+      _mm512_storeu_ps(to, _mm512_permutexvar_ps(nibbles, scaled));  // by the lower four bits
+      _mm512_storeu_ps(to + 16, _mm512_permutexvar_ps(_mm512_srli_epi32(nibbles, 4), scaled));
+    }
+  }
+}
 
 template const CodedFormat* FindCodedFormat<Avx512>(Type type);
 
