@@ -36,7 +36,7 @@ int Compare(std::span<const Token> a, std::span<const Token> b) {
   return a[i] < b[i] ? -1 : 1;
 }
 
-Error BadChoice(const char* what, size_t index) { return {Status::kBadArgument, what, {}, {}, index}; }
+Error BadChoice(const char* what, uint64_t index) { return {Status::kBadArgument, what, index}; }
 
 }  // namespace
 

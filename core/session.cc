@@ -66,7 +66,7 @@ Ring RingOf(const Limits& limits) {
   return {limits.sinks, size_t{limits.window} - 1 + std::max(limits.batch, limits.rewind)};
 }
 
-Error BadArgument(const char* what, uint64_t at = 0) { return {Status::kBadArgument, what, {}, {}, at}; }
+Error BadArgument(const char* what, uint64_t at = 0) { return {Status::kBadArgument, what, at}; }
 
 Error CheckType(const Config& config, Type type) {
   Error error;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr LevelCodes<16> kCodes(kLevelsIQ4);
 
-void DecodeBlock(const BlockIQ4_NL& block, float* x) {
+void DecodeBlock(const BlockIQ4_NL& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t j = 0; j < 16; ++j) {
     x[j] = d * static_cast<float>(kLevelsIQ4[block.qs[j] & 15]);

@@ -10,7 +10,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockIQ4_XS& block, float* x) {
+void DecodeBlock(const BlockIQ4_XS& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t sub = 0; sub < 8; ++sub) {
     const uint8_t* qs = block.qs + 16 * sub;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr LevelCodes<8> kCodes(kLevelsNL3);
 
-void DecodeBlock(const BlockNL3& block, float* x) {
+void DecodeBlock(const BlockNL3& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t j = 0; j < 32; ++j) {
     const int low = block.ql[j % 8] >> (j / 8 * 2) & 3;

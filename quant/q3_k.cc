@@ -14,7 +14,7 @@ int ScaleCode(const uint8_t* scales, size_t sub) {
   return low | high << 4;
 }
 
-void DecodeBlock(const BlockQ3_K& block, float* x) {
+void DecodeBlock(const BlockQ3_K& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t sub = 0; sub < 16; ++sub) {
     const uint8_t* qs = block.qs + 32 * (sub / 8) + 16 * (sub % 2);

@@ -8,7 +8,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ4_0& block, float* x) {
+void DecodeBlock(const BlockQ4_0& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t j = 0; j < 16; ++j) {
     x[j] = static_cast<float>((block.qs[j] & 15) - 8) * d;

@@ -8,7 +8,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ4_1& block, float* x) {
+void DecodeBlock(const BlockQ4_1& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   const float m = F32FromF16(block.m);
   for (size_t j = 0; j < 16; ++j) {

@@ -10,7 +10,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ5_0& block, float* x) {
+void DecodeBlock(const BlockQ5_0& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   uint32_t fifth;
   std::memcpy(&fifth, block.qh, sizeof(fifth));

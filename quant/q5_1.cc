@@ -10,7 +10,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ5_1& block, float* x) {
+void DecodeBlock(const BlockQ5_1& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   const float m = F32FromF16(block.m);
   uint32_t fifth;

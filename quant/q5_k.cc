@@ -9,7 +9,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ5_K& block, float* x) {
+void DecodeBlock(const BlockQ5_K& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   const float dmin = F32FromF16(block.dmin);
   for (size_t sub = 0; sub < 8; ++sub) {

@@ -8,7 +8,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ6_K& block, float* x) {
+void DecodeBlock(const BlockQ6_K& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t sub = 0; sub < 16; ++sub) {
     const size_t j = sub / 2 % 4;

@@ -8,7 +8,7 @@
 namespace thimble {
 namespace {
 
-void DecodeBlock(const BlockQ8_0& block, float* x) {
+void DecodeBlock(const BlockQ8_0& block, float* __restrict x) {
   const float d = F32FromF16(block.d);
   for (size_t j = 0; j < 32; ++j) x[j] = static_cast<float>(block.qs[j]) * d;
 }
