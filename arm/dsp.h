@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The kernels for Cortex-M cores with the DSP extension and floats (M4F, M7, M33), by name. Contracts stand in
-// core/kernels.h. No multiplication is fused with an addition: on an M4 and an M33 the two take two cycles and the
-// fused one three, and all of these cores get the same bits.
+// core/kernels.h. No multiplication is fused with an addition: an M4 takes a cycle for each and three for the fused
+// one, and so all of these cores get the same bits.
 #pragma once
 
 #include "core/kernels.h"

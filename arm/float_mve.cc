@@ -6,30 +6,13 @@
 
 #include <bit>
 
-#include "arm/float_vector.h"
 #include "arm/mve.h"
 #include "core/math.h"
 #include "core/portable.h"
 
 namespace thimble {
-
-/// What Exp of float_vector.h is written in.
-template <>
-struct Vector<Mve> {
-  using F = float32x4_t;
-  static constexpr size_t kWidth = 4;
-
-  static F Set(float x) { return vdupq_n_f32(x); }
-  static F MulAdd(F a, F b, F c) { return vfmaq_f32(c, a, b); }
-  static F MulSub(F a, F b, F c) { return vfmsq_f32(c, a, b); }
-  static F Min(F limit, F x) { return vminnmq_f32(limit, x); }
-  static F Max(F limit, F x) { return vmaxnmq_f32(limit, x); }
-  static F ExponentFromLowBits(F x) { return vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(x), 23)); }
-};
-
 namespace {
 
-using V = Vector<Mve>;
 using F = float32x4_t;
 
 /// body(i, lanes) for vectors of four floats; of the last one some lanes may be left out.
@@ -45,18 +28,33 @@ template <class Body>
 }
 
 float Dot(const float* x, const float* y, size_t n) {
-  F sum = V::Set(0.0f);
+  F sum = vdupq_n_f32(0.0f);
   Sweep(n, [&](size_t i, mve_pred16_t lanes) __attribute__((always_inline)) {
     sum = vfmaq_f32(sum, vldrwq_z_f32(x + i, lanes), vldrwq_z_f32(y + i, lanes));
   });
   return (vgetq_lane_f32(sum, 0) + vgetq_lane_f32(sum, 1)) + (vgetq_lane_f32(sum, 2) + vgetq_lane_f32(sum, 3));
 }
 
-/// 1 / (1 + e^-x), by three of Newton's steps from a guess on its bits. Not for NaN.
+/// 1 / (1 + e^-x); not for NaN. The exponential function is core's (core/math.h), with constants that stay in scalar
+/// registers; the division three of Newton's steps from a guess on the bits.
 [[gnu::always_inline]] inline F Sigmoid(F x) {
-  const F y = vaddq_n_f32(Exp<V>(vnegq_f32(V::Max(V::Set(-80.0f), x))), 1.0f);
-  F inverse = vreinterpretq_f32_s32(vsubq_s32(vdupq_n_s32(0x7ef311c7), vreinterpretq_s32_f32(y)));
-  for (int i = 0; i < 3; ++i) inverse = vfmaq_f32(inverse, inverse, vfmsq_f32(V::Set(1.0f), y, inverse));
+  constexpr float kRound = 12582912.0f;
+  const F z = vminnmq_f32(vmaxnmq_f32(vnegq_f32(x), vdupq_n_f32(-87.0f)), vdupq_n_f32(80.0f));
+  const F shifted = vaddq_n_f32(vmulq_n_f32(z, 1.44269504f), kRound);
+  const F n = vsubq_n_f32(shifted, kRound);
+  const F r = vfmaq_n_f32(vfmaq_n_f32(z, n, -0.693359375f), n, 2.12194440e-4f);
+  F p = vfmasq_n_f32(r, vdupq_n_f32(1.9875691500e-4f), 1.3981999507e-3f);
+  p = vfmasq_n_f32(p, r, 8.3334519073e-3f);
+  p = vfmasq_n_f32(p, r, 4.1665795894e-2f);
+  p = vfmasq_n_f32(p, r, 1.6666665459e-1f);
+  p = vfmasq_n_f32(p, r, 5.0000001201e-1f);
+  p = vaddq_n_f32(vfmaq_f32(r, p, vmulq_f32(r, r)), 1.0f);
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23);
+  const F power = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), exponent));
+  const F y = vsubq_n_f32(vnegq_f32(power), 1.0f);  // -(1 + e^-x)
+  F inverse =
+      vreinterpretq_f32_s32(vsubq_s32(vdupq_n_s32(static_cast<int32_t>(0xfef311c7u)), vreinterpretq_s32_f32(y)));
+  for (int i = 0; i < 3; ++i) inverse = vmulq_f32(inverse, vfmasq_n_f32(inverse, y, 2.0f));
   return inverse;
 }
 
@@ -134,7 +132,7 @@ void MveConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t 
     F last[Config::kMaxTaps - 1];
     for (size_t j = 0; j < history; ++j) last[j] = vldrwq_z_f32(input(tokens + j), lanes);
     for (size_t t = tokens; t-- > 0;) {
-      F sum = V::Set(0.0f);
+      F sum = vdupq_n_f32(0.0f);
       for (size_t j = 0; j < taps; ++j) {
         const F tap = vldrwq_gather_offset_z_f32(w + c * taps + j, first_taps, lanes);
         sum = vfmaq_f32(sum, vldrwq_z_f32(input(t + j), lanes), tap);
@@ -168,7 +166,7 @@ struct DeltaToken {
   const size_t n = token.key_size;
   for (; count > 0; count -= 4, row += 4 * n, products += 16) {
     const float *k = token.k, *row0 = row, *row1 = row0 + n, *row2 = row1 + n, *row3 = row2 + n;
-    F sum0 = V::Set(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    F sum0 = vdupq_n_f32(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
     for (size_t i = n / 4; i > 0; --i, k += 4, row0 += 4, row1 += 4, row2 += 4, row3 += 4) {
       const F key = vldrwq_f32(k);
       sum0 = vfmaq_f32(sum0, vldrwq_f32(row0), key);
@@ -195,7 +193,7 @@ struct DeltaToken {
                 e3 = vgetq_lane_f32(e, 3);
     const float *k = token.k, *q = token.q;
     float *row0 = row, *row1 = row0 + n, *row2 = row1 + n, *row3 = row2 + n;
-    F sum0 = V::Set(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    F sum0 = vdupq_n_f32(0.0f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
     const auto update = [&](float* x, float of_key, F key, F query, F sum) __attribute__((always_inline)) {
       const F value = vfmaq_n_f32(vmulq_n_f32(vldrwq_f32(x), decay), key, of_key);
       vstrwq_f32(x, value);

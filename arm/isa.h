@@ -13,7 +13,6 @@ struct NeonI8mm;  // with SMMLA: Cortex-A510, Neoverse V1 and later
 struct Avx2;      // with FMA and F16C
 struct Avx512;    // F, BW, DQ, VL and VNNI
 struct Dsp;       // Cortex-M with the DSP extension: no vectors of floats
-struct Mve;       // Helium with floats: Cortex-M55, M85
 
 /// The instruction set whose FloatKernels one uses.
 template <class Isa>
