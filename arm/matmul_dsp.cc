@@ -161,15 +161,15 @@ constexpr uint32_t kMask = 0x000f000f;
 struct Nibbles {
   static_assert(sizeof(BlockQ4_0) == 18);
 
-  /// y[t][r] += row r times token t. `wide` and `end` are the addresses of the blocks of activations, less the 8
-  /// bytes that the first load of a block adds.
-  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, uintptr_t wide,
+  /// y[t][r] += row r times token t; row1 is left at its end. `wide` and `end` are the addresses of the blocks of
+  /// activations, less the 8 bytes that the first load of a block adds.
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte*& row1, uintptr_t wide,
                                               uintptr_t end, float (&y)[1][2]) {
     THIMBLE_ONE_TOKEN(THIMBLE_NIBBLES_OF_ONE("2", "8]", "40]") THIMBLE_NIBBLES_OF_ONE("6", "16]", "48]")
                           THIMBLE_NIBBLES_OF_ONE("10", "24]", "56]") THIMBLE_NIBBLES_OF_ONE("14", "32]", "64]!"),
                       "18");
   }
-  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, uintptr_t wide,
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte*& row1, uintptr_t wide,
                                               uintptr_t end, float (&y)[2][2]) {
     THIMBLE_TWO_TOKENS(THIMBLE_NIBBLES_OF_TWO("2", "16]", "24]", "80]", "88]") THIMBLE_NIBBLES_OF_TWO(
                            "6", "32]", "40]", "96]", "104]") THIMBLE_NIBBLES_OF_TWO("10", "48]", "56]", "112]", "120]")
@@ -182,14 +182,14 @@ struct Nibbles {
 struct Bytes {
   static_assert(sizeof(BlockQ8_0) == 34);
 
-  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, uintptr_t wide,
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte*& row1, uintptr_t wide,
                                               uintptr_t end, float (&y)[1][2]) {
     THIMBLE_ONE_TOKEN(THIMBLE_BYTES_OF_ONE("2", "8]") THIMBLE_BYTES_OF_ONE("6", "16]") THIMBLE_BYTES_OF_ONE("10", "24]")
                           THIMBLE_BYTES_OF_ONE("14", "32]") THIMBLE_BYTES_OF_ONE("18", "40]") THIMBLE_BYTES_OF_ONE(
                               "22", "48]") THIMBLE_BYTES_OF_ONE("26", "56]") THIMBLE_BYTES_OF_ONE("30", "64]!"),
                       "34");
   }
-  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte* row1, uintptr_t wide,
+  [[gnu::always_inline]] static void Multiply(const std::byte* row0, const std::byte*& row1, uintptr_t wide,
                                               uintptr_t end, float (&y)[2][2]) {
     THIMBLE_TWO_TOKENS(THIMBLE_BYTES_OF_TWO("2", "16]", "24]") THIMBLE_BYTES_OF_TWO("6", "32]", "40]")
                            THIMBLE_BYTES_OF_TWO("10", "48]", "56]") THIMBLE_BYTES_OF_TWO("14", "64]", "72]")
@@ -233,9 +233,11 @@ template <class Codes, size_t kTokens>
   constexpr uintptr_t kBefore = 8;
   const uintptr_t from = reinterpret_cast<uintptr_t>(wide) - kBefore;
   const uintptr_t to = reinterpret_cast<uintptr_t>(end) - kBefore;
-  for (; count > 0; --count, row += 2 * second, y += 2) {
+  for (const float* last = y + 2 * count; y != last; y += 2) {
+    const std::byte* next = row + second;
     float sums[kTokens][2] = {};
-    Codes::Multiply(row, row + second, from, to, sums);
+    Codes::Multiply(row, next, from, to, sums);
+    row = next;
     Unroll<kTokens>([&](auto t) {
       y[t * y_stride] = sums[t][0];
       y[t * y_stride + 1] = sums[t][1];
