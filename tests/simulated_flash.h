@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // For tests, on the host and on boards: two flash sectors in memory. Programming only clears bits and erasing sets
-// them, a block at a time; nothing is programmed twice. The power fails in the middle of any operation, or just before
-// it, and from then on nothing happens until it is back.
+// them, a block at a time, the last one first; nothing is programmed twice. The power fails in the middle of any
+// operation, or just before it, and from then on nothing happens until it is back.
 #pragma once
 
 #include <cstddef>
@@ -55,7 +55,7 @@ class SimulatedFlash {
     if (self.left_ != 0) ++self.erased_[sector];
     const std::span<std::byte> all = self.sector(sector);
     const size_t bytes = all.size() / self.blocks_;
-    for (size_t block = 0; block < self.blocks_; ++block) {
+    for (size_t block = self.blocks_; block-- > 0;) {
       const bool whole = self.Begin();
       if (!whole && !self.half_done_) return kNoPower;
       for (std::byte& b : all.subspan(block * bytes, bytes)) b |= whole ? std::byte{0xff} : self.SomeBits();
