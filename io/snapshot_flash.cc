@@ -69,7 +69,8 @@ Found Examine(const Flash& flash, size_t sector, uint64_t model, const Session& 
   }
   SnapshotHeader header;
   if (seal.bytes < sizeof header || seal.bytes > flash.sector_bytes - ImageAt(flash)) {
-    return refuse(Status::kBadFile, "the snapshot cannot be as long as it says; was it made for other sectors?");
+    return refuse(Status::kBadFile,
+                  "the snapshot cannot be as long as it says; it was made for other sectors, or changed");
   }
   found.image = {flash.sectors[sector] + ImageAt(flash), static_cast<size_t>(seal.bytes)};
   if (Sum(found.image) != seal.sum) {
