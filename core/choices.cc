@@ -44,30 +44,37 @@ Error Choices::Bind(std::span<const std::span<const Token>> choices, Token end, 
   const auto is_token = [vocab](Token token) { return token >= 0 && static_cast<size_t>(token) < vocab; };
   if (choices.empty()) return {Status::kBadArgument, "there must be at least one choice"};
   if (end >= 0 && !is_token(end)) return {Status::kBadArgument, "the end token is not in the vocabulary"};
-  size_t nodes = choices.size() + 1;
+  size_t tokens = 0;
   size_t longest = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
     if (choices[i].empty()) return BadChoice("a choice has no tokens", i);
     for (const Token token : choices[i]) {
       if (!is_token(token)) return BadChoice("a choice has a token that is not in the vocabulary", i);
     }
-    nodes += choices[i].size();
+    tokens += choices[i].size();
     longest = std::max(longest, choices[i].size());
-    if (nodes > INT32_MAX) return {Status::kTooLarge, "the choices have too many tokens"};
   }
-  size_ = choices.size();
-  deepest_ = longest - 1;
+  if (const Error error = Place(choices.size(), tokens, longest, arena); !error.ok() || arena.measuring()) return error;
+  if (const Error error = Sort(choices); !error.ok()) return error;
+  if (const Error error = Build(choices, end); !error.ok()) return error;
+  CountCheckpoints();
+  return {};
+}
+
+Error Choices::Place(size_t choices, size_t tokens, size_t longest, Arena& arena) {
+  if (choices > INT32_MAX / 2 || tokens > INT32_MAX / 2 - 1) {
+    return {Status::kTooLarge, "the choices have too many tokens"};
+  }
+  const size_t nodes = choices + tokens + 1;
+  size_ = choices;
+  deepest_ = longest == 0 ? 0 : longest - 1;
   order_ = arena.Take<uint32_t>(size_);
   nodes_ = arena.Take<Node>(nodes);
   tokens_ = arena.Take<Token>(nodes);
   scores_ = arena.Take<double>(nodes);
   path_ = arena.Take<uint32_t>(longest);
   saved_ = arena.Take<uint32_t>(longest);
-  if (const Error error = arena.error(); !error.ok() || arena.measuring()) return error;
-  if (const Error error = Sort(choices); !error.ok()) return error;
-  if (const Error error = Build(choices, end); !error.ok()) return error;
-  CountCheckpoints();
-  return {};
+  return arena.error();
 }
 
 // Lexicographic order: choices with a common prefix stand together, the shortest first, equal ones by their indices. A

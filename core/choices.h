@@ -32,6 +32,10 @@ class Choices {
   /// apart.
   Error Bind(std::span<const std::span<const Token>> choices, Token end, size_t vocab, Arena& arena);
 
+  /// Takes the memory that Bind takes, for so many choices with so many tokens in all and in the longest, and no more:
+  /// for who wants to count before there are any.
+  Error Place(size_t choices, size_t tokens, size_t longest, Arena& arena);
+
   size_t size() const { return size_; }
 
   /// Session checkpoints without which Score cannot work: 0 or 1, the latter when a choice has more than one token.
