@@ -11,9 +11,9 @@ extern "C" {
 
 typedef struct thimble_kernels thimble_kernels; /* NOLINT(readability-identifier-naming) */
 
-/* The best kernels for the processor that this runs on, good for as long as the program is. The first call asks the
- * system which one it is, and may allocate there; thereafter from any thread. Never NULL: where nothing faster may run,
- * or what there is does not compute what it should, the portable ones. */
+/* The best kernels for the processor that this runs on, good for as long as the program is; the portable ones where there
+ * are no faster, or where these do not compute what they should. Under an operating system the first call asks it which
+ * processor that is, which may allocate; on a board the compiler has decided. */
 const thimble_kernels* thimble_fast_kernels(void);
 
 #ifdef __cplusplus

@@ -162,7 +162,7 @@ class Room {
 
   /// Ends the call. True when it went well and there is memory, so that the caller gets his object.
   bool Close(Error* error) {
-    if (!arena_.error().ok()) *error = arena_.error();
+    if (error->ok()) *error = arena_.error();
     const size_t before = memory_->used;
     const size_t more = arena_.used() + borrowed_;  // each at most half of what there is
     if (more > kMost - before) *error = Error{Status::kTooLarge, kTooMuch};
@@ -235,6 +235,21 @@ Error ReadSampling(const thimble_sampling* given, SamplerOptions* options) {
               s.seed,
               {reinterpret_cast<const LogitBias*>(s.logit_bias), s.logit_biases}};
   return {};
+}
+
+// A template, so that each way to bind one stands alone.
+template <Result<Tokenizer> (*kBind)(const Gguf&, size_t, Arena&)>
+thimble_error BindTokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
+                            thimble_tokenizer** tokenizer) {
+  *tokenizer = nullptr;
+  Room room(memory);
+  if (!room.error().ok()) return Told(room.error());
+  if (model == nullptr) return Told(Missing());
+  auto* place = room.arena().Take<thimble_tokenizer>(1);
+  const Result<Tokenizer> bound = kBind(model->file, max_text, room.arena());
+  Error error = bound.error();
+  if (room.Close(&error)) *tokenizer = new (place) thimble_tokenizer{*bound, max_text};
+  return Told(error);
 }
 
 // The texts of a closed set: the caller's, or the file's.
@@ -322,15 +337,12 @@ uint32_t thimble_context(const thimble_model* model) { return model->model.confi
 
 thimble_error thimble_bind_tokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
                                      thimble_tokenizer** tokenizer) {
-  *tokenizer = nullptr;
-  Room room(memory);
-  if (!room.error().ok()) return Told(room.error());
-  if (model == nullptr) return Told(Missing());
-  auto* place = room.arena().Take<thimble_tokenizer>(1);
-  const Result<Tokenizer> bound = Tokenizer::Bind(model->file, max_text, room.arena());
-  Error error = bound.error();
-  if (room.Close(&error)) *tokenizer = new (place) thimble_tokenizer{*bound, max_text};
-  return Told(error);
+  return BindTokenizer<Tokenizer::Bind>(model, max_text, memory, tokenizer);
+}
+
+thimble_error thimble_bind_indexed_tokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
+                                             thimble_tokenizer** tokenizer) {
+  return BindTokenizer<Tokenizer::BindIndexed>(model, max_text, memory, tokenizer);
 }
 
 thimble_error thimble_encode(thimble_tokenizer* tokenizer, const char* text, size_t bytes, int specials,

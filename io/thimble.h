@@ -161,6 +161,11 @@ uint32_t thimble_context(const thimble_model *model); /* tokens that it was trai
 thimble_error thimble_bind_tokenizer(const thimble_model *model, size_t max_text, thimble_memory *memory,
                                      thimble_tokenizer **tokenizer);
 
+/* The same of a pack, which has its index in it; THIMBLE_NOT_FOUND without. A program that only calls this one does not
+ * contain what builds an index. */
+thimble_error thimble_bind_indexed_tokenizer(const thimble_model *model, size_t max_text, thimble_memory *memory,
+                                             thimble_tokenizer **tokenizer);
+
 /* Writes the tokens of `text`, nothing added, and their number. `specials`: not 0 takes "<|im_end|>" and its like for
  * what they spell; 0 for text, as what a user typed should be. THIMBLE_TOO_LARGE: longer than max_text;
  * THIMBLE_TOO_SMALL: more tokens than `room`, `at` of them. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "arm/thimble_arm.h"
 #include "io/thimble.h"
 
 #ifndef MEMORY_BYTES
@@ -105,25 +106,27 @@ static thimble_error bind_all(const void *file, size_t bytes, everything *e) {
 
 /* `call` takes of *memory; the macro checks that what it counts is what it needs, to the byte, and calls it for real.
  */
-#define BIND_TO_THE_BYTE(memory, call)                         \
-  do {                                                         \
-    const thimble_memory real = *(memory);                     \
-    *(memory) = (thimble_memory)THIMBLE_MEMORY(NULL, 0);       \
-    (memory)->used = real.used;                                \
-    CHECK(FINE(call) && (memory)->needed > real.used);         \
-    const size_t needed = (memory)->needed;                    \
-    *(memory) = real;                                          \
-    CHECK(needed <= real.bytes);                               \
-    if (needed > real.bytes) break;                            \
-                                                               \
-    (memory)->bytes = needed - 1;                              \
-    thimble_error error = call;                                \
-    CHECK(is(error, THIMBLE_TOO_SMALL) && error.at == needed); \
-    CHECK((memory)->used == real.used);                        \
-    (memory)->bytes = needed;                                  \
-    FINE(call);                                                \
-    CHECK((memory)->needed == needed);                         \
-    (memory)->bytes = real.bytes;                              \
+#define BIND_TO_THE_BYTE(memory, call)                                                         \
+  do {                                                                                         \
+    const thimble_memory real = *(memory);                                                     \
+    *(memory) = (thimble_memory)THIMBLE_MEMORY(NULL, 0);                                       \
+    (memory)->used = real.used;                                                                \
+    CHECK(FINE(call) && (memory)->needed > real.used);                                         \
+    const size_t needed = (memory)->needed;                                                    \
+    CHECK(needed <= real.bytes);                                                               \
+    if (needed > real.bytes) break;                                                            \
+    const size_t sizes[] = {real.used, real.used + (needed - real.used) / 2, needed - 1};      \
+    for (size_t i = 0; i < 3; ++i) {                                                           \
+      *(memory) = real;                                                                        \
+      (memory)->bytes = sizes[i];                                                              \
+      const thimble_error error = call;                                                        \
+      CHECK(is(error, THIMBLE_TOO_SMALL) && error.at == needed && (memory)->needed == needed); \
+      CHECK((memory)->used == real.used);                                                      \
+    }                                                                                          \
+    (memory)->bytes = needed;                                                                  \
+    FINE(call);                                                                                \
+    CHECK((memory)->needed == needed);                                                         \
+    (memory)->bytes = real.bytes;                                                              \
   } while (0)
 
 static void test_memory(const void *file, size_t bytes, everything *e) {
@@ -177,6 +180,27 @@ static void test_classify(everything *e) {
   CHECK(is(thimble_classify(e->task, e->choices, lengthy, sizeof lengthy, p), THIMBLE_TOO_LARGE));
   memset(lengthy, '7', sizeof lengthy); /* a token each */
   CHECK(is(thimble_classify(e->task, e->choices, lengthy, MAX_TEXT - 1, p), THIMBLE_FULL));
+}
+
+/* The processor's own kernels, which may round more, agree. */
+static void test_kernels(everything *e) {
+  static float p[CHOICES];
+  thimble_backend backend = THIMBLE_BACKEND;
+  thimble_limits limits = kLimits;
+  thimble_memory memory = e->memory;
+  thimble_session *session = NULL;
+  thimble_task *task = NULL;
+  memory.bytes = sizeof block;
+  backend.kernels = thimble_fast_kernels();
+  limits.rewind = 0;
+  limits.batch = 8;
+  CHECK(backend.kernels != NULL);
+  if (!FINE(thimble_bind_session(e->model, &limits, &backend, &memory, &session))) return;
+  if (!FINE(thimble_bind_task(e->model, e->tokenizer, session, NULL, &memory, &task))) return;
+  FINE(thimble_classify(task, e->choices, kSamples[0].text, strlen(kSamples[0].text), p));
+  float best = 0;
+  for (size_t c = 0; c < CHOICES; ++c) best = p[c] > best ? p[c] : best;
+  CHECK((double)best > kSamples[0].p - 0.01 && (double)best < kSamples[0].p + 0.01);
 }
 
 /* Choices of the caller's own: one is another's beginning, so they need a checkpoint and an end. */
@@ -374,6 +398,7 @@ int main(void) {
   test_memory(file, bytes, &e);
   if (e.task != NULL) {
     test_classify(&e);
+    test_kernels(&e);
     test_own_choices(&e);
     test_text(&e);
     test_images(&e);
