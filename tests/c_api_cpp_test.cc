@@ -298,7 +298,7 @@ TEST_CASE("a model without a task of its own is asked with the caller's prompt a
   CHECK(std::fabs(static_cast<double>(p[0]) + static_cast<double>(p[1]) + static_cast<double>(p[2]) - 1) < 1e-6);
   size_t bytes = 0;
   CHECK(thimble_label(task, 0, &bytes) == nullptr);
-  CHECK(thimble_threshold(task) == 0);
+  CHECK(thimble_threshold(task) == 0.0f);
 }
 
 }  // namespace
