@@ -20,6 +20,7 @@
 #include "io/task.h"
 #include "io/thimble.h"
 #include "tests/load_model.h"
+#include "tests/make_pack.h"
 #include "tests/tiny_model.h"
 
 namespace thimble {
@@ -269,6 +270,36 @@ TEST_CASE("a file cut anywhere in its header is refused, with a text and without
     ++refused;
   }
   CHECK(refused > 100);
+}
+
+TEST_CASE("a pack's tokenizer reads the index that the pack has; a GGUF has none") {
+  const test::Source source(test::MakeTinyQwen35());
+  const test::Bytes pack = test::MakePack(source.Order());
+  const HeapBlock file(pack.size());
+  std::copy(pack.begin(), pack.end(), file.span().begin());
+  const HeapBlock memory(size_t{4} << 20);
+  const char text[] = "some text, and 27 more";
+  std::vector<thimble_token> tokens[2];
+  size_t bytes[2] = {};
+  for (const bool packed : {false, true}) {
+    const std::span<const std::byte> whole = packed ? file.span() : source.parts[0];
+    thimble_memory room = THIMBLE_MEMORY(memory.span().data(), memory.span().size());
+    thimble_model* model = nullptr;
+    thimble_tokenizer* tokenizer = nullptr;
+    RequireFine(thimble_open(whole.data(), whole.size(), &room, &model));
+    const size_t before = room.used;
+    const thimble_error indexed = thimble_bind_indexed_tokenizer(model, 64, &room, &tokenizer);
+    CHECK(indexed.status == (packed ? THIMBLE_OK : THIMBLE_NOT_FOUND));
+    if (!packed) RequireFine(thimble_bind_tokenizer(model, 64, &room, &tokenizer));
+    bytes[packed] = room.used - before;
+    tokens[packed].resize(64);
+    size_t count = 0;
+    RequireFine(thimble_encode(tokenizer, text, sizeof text - 1, 0, tokens[packed].data(), 64, &count));
+    tokens[packed].resize(count);
+  }
+  CHECK(tokens[0].size() > 1);
+  CHECK(tokens[0] == tokens[1]);
+  CHECK(bytes[1] < bytes[0]);
 }
 
 TEST_CASE("a model without a task of its own is asked with the caller's prompt and choices") {
