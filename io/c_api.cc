@@ -238,7 +238,7 @@ Error ReadSampling(const thimble_sampling* given, SamplerOptions* options) {
 }
 
 // A template, so that each way to bind one stands alone.
-template <Result<Tokenizer> (*kBind)(const Gguf&, size_t, Arena&)>
+template <Result<Tokenizer> (*kBind)(const Gguf&, size_t, Arena&, const TextRules&)>
 thimble_error BindTokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
                             thimble_tokenizer** tokenizer) {
   *tokenizer = nullptr;
@@ -246,7 +246,7 @@ thimble_error BindTokenizer(const thimble_model* model, size_t max_text, thimble
   if (!room.error().ok()) return Told(room.error());
   if (model == nullptr) return Told(Missing());
   auto* place = room.arena().Take<thimble_tokenizer>(1);
-  const Result<Tokenizer> bound = kBind(model->file, max_text, room.arena());
+  const Result<Tokenizer> bound = kBind(model->file, max_text, room.arena(), kUnicode);
   Error error = bound.error();
   if (room.Close(&error)) *tokenizer = new (place) thimble_tokenizer{*bound, max_text};
   return Told(error);
