@@ -243,15 +243,17 @@ int Run() {
   Arena arena(FreeMemory());
   const Result<Model> model = LoadBoardModel(arena);
   CHECK(model);
-  Data* data = arena.Take<Data>(1);
-  CHECK(data != nullptr);
   if (checks.Failed()) return 1;
+  Data* data = arena.Take<Data>(1);
+  const std::span<std::byte> rest = FreeMemory().subspan(arena.used() < FreeMemory().size() ? arena.used() : 0);
+  const Result<SessionPlan> plan = Session::Plan(model->config, kLimits, {});
+  if (data == nullptr || !plan || plan->total() > rest.size()) return kSkipped;
   Fill(*data);
   PrintHead("instructions (QEMU icount), not cycles, for a multiply-add or a value");
   MeasureProducts(*data);
   MeasureOthers(*data);
   PrintHead("a sentence of 12 tokens, million instructions");
-  MeasureClassification(*model, FreeMemory().subspan(arena.used()), checks);
+  MeasureClassification(*model, rest, checks);
   return checks.Failed();
 }
 

@@ -15,6 +15,7 @@
 #include "quant/q4_0.h"
 #include "quant/q8_0.h"
 #include "tests/target/check.h"
+#include "tests/target/memory.h"
 
 namespace thimble {
 namespace {
@@ -73,7 +74,7 @@ struct ProductData {
     return {tokens, cols, x.data(), codes.data(), scales.data(), sums.data()};
   }
 };
-ProductData products;
+ProductData* products;
 
 void FillWeights(const Format& format, const Numbers& numbers, size_t blocks, std::byte* data, Random& random) {
   for (size_t b = 0; b < blocks; ++b) {
@@ -104,8 +105,8 @@ void FillActivations(const Numbers& numbers, const Activations& x, Random& rando
 void CheckProduct(const Kernels& kernels, const Matrix& w, size_t begin, size_t end, const Activations& x,
                   Checks& checks) {
   const size_t rows = end - begin, stride = rows + 3, blocks = x.cols / kBlock;
-  products.y.fill(kGuard);
-  kernels.matmul(w, begin, end, x, products.y.data(), stride, products.scratch.data());
+  products->y.fill(kGuard);
+  kernels.matmul(w, begin, end, x, products->y.data(), stride, products->scratch.data());
   size_t wrong = 0, touched = 0, different = 0;
   std::array<float, kMostCols> row;
   for (size_t r = 0; r < rows; ++r) {
@@ -118,15 +119,15 @@ void CheckProduct(const Kernels& kernels, const Matrix& w, size_t begin, size_t 
         sum += value;
         magnitude += Size(value);
       }
-      wrong += !Near(Wide(products.y[t * stride + r]), sum, 1e-6 * magnitude + 1e-37);
+      wrong += !Near(Wide(products->y[t * stride + r]), sum, 1e-6 * magnitude + 1e-37);
     }
   }
   for (size_t t = 0; t < x.tokens; ++t) {
-    for (size_t r = rows; r < stride; ++r) touched += products.y[t * stride + r] != kGuard;
+    for (size_t r = rows; r < stride; ++r) touched += products->y[t * stride + r] != kGuard;
     const Activations one = {1, x.cols, x.From(t).x, x.From(t).codes, x.From(t).scales, x.From(t).sums};
-    kernels.matmul(w, begin, end, one, products.alone.data(), rows, products.scratch.data());
+    kernels.matmul(w, begin, end, one, products->alone.data(), rows, products->scratch.data());
     for (size_t r = 0; r < rows; ++r) {
-      different += std::bit_cast<uint32_t>(products.alone[r]) != std::bit_cast<uint32_t>(products.y[t * stride + r]);
+      different += std::bit_cast<uint32_t>(products->alone[r]) != std::bit_cast<uint32_t>(products->y[t * stride + r]);
     }
   }
   CHECK(wrong == 0);
@@ -139,21 +140,21 @@ void CheckProducts(const Kernels& kernels, Checks& checks) {
   Random random;
   for (const Format* format : {&kFormatQ4_0, &kFormatQ8_0}) {
     for (const Numbers& numbers : kNumbers) {
-      std::byte* weights = products.weights.data() + 2;
+      std::byte* weights = products->weights.data() + 2;
       const Matrix w = {format, weights, 9, 64};
       FillWeights(*format, numbers, w.rows * w.row_blocks(), weights, random);
       for (const size_t tokens : {size_t{1}, size_t{3}}) {
-        const Activations x = products.View(tokens, w.cols);
+        const Activations x = products->View(tokens, w.cols);
         FillActivations(numbers, x, random);
         CheckProduct(kernels, w, 0, w.rows, x, checks);
       }
     }
     for (size_t rows = 1; rows <= kMostRows; rows += rows < 9 ? 1 : 7) {
-      std::byte* weights = products.weights.data() + 2;
+      std::byte* weights = products->weights.data() + 2;
       const Matrix w = {format, weights, rows, 32 * (1 + rows * 5 % 11)};
       FillWeights(*format, kNumbers[0], w.rows * w.row_blocks(), weights, random);
       for (size_t tokens = 1; tokens <= kMostTokens; ++tokens) {
-        const Activations x = products.View(tokens, w.cols);
+        const Activations x = products->View(tokens, w.cols);
         FillActivations(kNumbers[0], x, random);
         CheckProduct(kernels, w, 0, rows, x, checks);
         CheckProduct(kernels, w, rows / 2, rows, x, checks);
@@ -165,23 +166,23 @@ void CheckProducts(const Kernels& kernels, Checks& checks) {
 // Formats without kernels of their own, and activations that are not rounded: the portable product.
 void CheckOtherProducts(const Kernels& kernels, Checks& checks) {
   Random random;
-  FillReals(random, products.x, 1.0f);
+  FillReals(random, products->x, 1.0f);
   for (const Type type : {Type::kF32, Type::kQ4_0}) {
     const Format& format = FormatOf(type);
-    const Matrix w = {&format, products.weights.data(), 3, 96};
+    const Matrix w = {&format, products->weights.data(), 3, 96};
     if (type == Type::kF32) {
       for (size_t i = 0; i < w.rows * w.cols; ++i) {
         const float value = random.Real(-1.0f, 1.0f);
-        __builtin_memcpy(products.weights.data() + 4 * i, &value, 4);
+        __builtin_memcpy(products->weights.data() + 4 * i, &value, 4);
       }
     } else {
-      FillWeights(format, kNumbers[0], w.rows * w.row_blocks(), products.weights.data(), random);
+      FillWeights(format, kNumbers[0], w.rows * w.row_blocks(), products->weights.data(), random);
     }
-    Activations x = products.View(2, w.cols);
+    Activations x = products->View(2, w.cols);
     if (type != Type::kF32) x.codes = nullptr;
-    kernels.matmul(w, 0, w.rows, x, products.y.data(), w.rows, products.scratch.data());
-    kPortableKernels.matmul(w, 0, w.rows, x, products.alone.data(), w.rows, products.scratch.data());
-    for (size_t i = 0; i < 2 * w.rows; ++i) CHECK(products.y[i] == products.alone[i]);
+    kernels.matmul(w, 0, w.rows, x, products->y.data(), w.rows, products->scratch.data());
+    kPortableKernels.matmul(w, 0, w.rows, x, products->alone.data(), w.rows, products->scratch.data());
+    for (size_t i = 0; i < 2 * w.rows; ++i) CHECK(products->y[i] == products->alone[i]);
   }
 }
 
@@ -347,33 +348,33 @@ struct Head {
     return head;
   }
 };
-Head given, fast, judge, steps;
-alignas(64) std::array<float, DeltaChunkFloats(kMostKeys, kMostValues)> chunk_scratch;
+Head *given, *fast, *judge, *steps;
+float* chunk_scratch;
 
 void FillHead(size_t dk, size_t dv, float decay, Random& random) {
-  given.tokens = kSteps;
-  given.dk = dk;
-  given.dv = dv;
-  FillReals(random, given.qkv, 1.0f);
-  FillReals(random, given.state, 0.5f);
+  given->tokens = kSteps;
+  given->dk = dk;
+  given->dv = dv;
+  FillReals(random, given->qkv, 1.0f);
+  FillReals(random, given->state, 0.5f);
   for (size_t t = 0; t < kSteps; ++t) {
-    given.gates[t] = random.Real(-decay, 0.0f);
-    given.gates[kSteps + t] = random.Real(0.0f, 1.0f);
+    given->gates[t] = random.Real(-decay, 0.0f);
+    given->gates[kSteps + t] = random.Real(0.0f, 1.0f);
     for (size_t part = 0; part < 2; ++part) {  // unit queries and keys
-      float* unit = given.qkv.data() + t * (2 * dk + dv) + part * dk;
+      float* unit = given->qkv.data() + t * (2 * dk + dv) + part * dk;
       float length = 0.0f;
       for (size_t i = 0; i < dk; ++i) length += unit[i] * unit[i];
       for (size_t i = 0; i < dk; ++i) unit[i] *= 1.0f / std::sqrt(length);
     }
   }
-  given.out.fill(kGuard);
+  given->out.fill(kGuard);
 }
 
 void CompareHeads(double out_tolerance, double state_tolerance, Checks& checks) {
   size_t wrong = 0;
-  for (size_t i = 0; i < fast.out.size(); ++i) wrong += !Near(Wide(fast.out[i]), Wide(judge.out[i]), out_tolerance);
-  for (size_t i = 0; i < fast.state.size(); ++i) {
-    wrong += !Near(Wide(fast.state[i]), Wide(judge.state[i]), state_tolerance);
+  for (size_t i = 0; i < fast->out.size(); ++i) wrong += !Near(Wide(fast->out[i]), Wide(judge->out[i]), out_tolerance);
+  for (size_t i = 0; i < fast->state.size(); ++i) {
+    wrong += !Near(Wide(fast->state[i]), Wide(judge->state[i]), state_tolerance);
   }
   CHECK(wrong == 0);
 }
@@ -384,17 +385,17 @@ void CheckDelta(const Kernels& kernels, Checks& checks) {
   for (const auto& [dk, dv] : kSizes) {
     for (const float decay : {0.0f, 0.1f, 5.0f, 1e4f}) {
       FillHead(dk, dv, decay, random);
-      judge = given;
-      kPortableKernels.delta_step(judge.View(0, kSteps));
-      fast = given;
-      kernels.delta_step(fast.View(0, kSteps));
+      *judge = *given;
+      kPortableKernels.delta_step(judge->View(0, kSteps));
+      *fast = *given;
+      kernels.delta_step(fast->View(0, kSteps));
       CompareHeads(1e-5, 1e-5, checks);
-      steps = given;
-      for (size_t t = 0; t < kSteps; ++t) kernels.delta_step(steps.View(t, 1));
-      CHECK(steps.out == fast.out);
-      CHECK(steps.state == fast.state);
-      fast = given;
-      kernels.delta_chunk(fast.View(0, kSteps), chunk_scratch.data());
+      *steps = *given;
+      for (size_t t = 0; t < kSteps; ++t) kernels.delta_step(steps->View(t, 1));
+      CHECK(steps->out == fast->out);
+      CHECK(steps->state == fast->state);
+      *fast = *given;
+      kernels.delta_chunk(fast->View(0, kSteps), chunk_scratch);
       CompareHeads(1e-5, 1e-5, checks);
     }
   }
@@ -405,24 +406,29 @@ void CheckDelta(const Kernels& kernels, Checks& checks) {
 void CheckDecayed(const Kernels& kernels, Checks& checks) {
   Random random;
   FillHead(32, 32, 0.0f, random);
-  for (size_t t = 0; t < kSteps; ++t) given.gates[t] = -9.9f;
-  for (size_t t = 0; t < kSteps; ++t) given.gates[kSteps + t] = 0.0f;
-  fast = given;
-  judge = given;
-  kernels.delta_step(fast.View(0, kSteps));  // e^-89
-  kPortableKernels.delta_step(judge.View(0, kSteps));
+  for (size_t t = 0; t < kSteps; ++t) given->gates[t] = -9.9f;
+  for (size_t t = 0; t < kSteps; ++t) given->gates[kSteps + t] = 0.0f;
+  *fast = *given;
+  *judge = *given;
+  kernels.delta_step(fast->View(0, kSteps));  // e^-89
+  kPortableKernels.delta_step(judge->View(0, kSteps));
   bool subnormal = false;
-  for (const float value : judge.state) subnormal |= value != 0.0f && Size(Wide(value)) < 0x1p-126;
+  for (const float value : judge->state) subnormal |= value != 0.0f && Size(Wide(value)) < 0x1p-126;
   CHECK(subnormal);
   CompareHeads(1e-6, 0x1p-126, checks);
-  for (size_t t = 0; t < kSteps; ++t) fast.gates[kSteps + t] = judge.gates[kSteps + t] = 0.5f;
-  kernels.delta_step(fast.View(0, kSteps));
-  kPortableKernels.delta_step(judge.View(0, kSteps));
+  for (size_t t = 0; t < kSteps; ++t) fast->gates[kSteps + t] = judge->gates[kSteps + t] = 0.5f;
+  kernels.delta_step(fast->View(0, kSteps));
+  kPortableKernels.delta_step(judge->View(0, kSteps));
   CompareHeads(1e-6, 1e-6, checks);
 }
 
 int Run() {
   Checks checks;
+  Arena arena(FreeMemory());
+  products = arena.Take<ProductData>(1);
+  for (Head** head : {&given, &fast, &judge, &steps}) *head = arena.Take<Head>(1);
+  chunk_scratch = arena.Take<float>(DeltaChunkFloats(kMostKeys, kMostValues));
+  if (!arena.error().ok()) return kSkipped;
   for (const Kernels* kernels : BoardTables()) {
     Print(kernels->name);
     Print(": ");
