@@ -84,7 +84,7 @@ class Classifier {
   Error BindChoices(Arena& arena) {
     std::array<Token, kMaxChoices> tokens;
     std::array<std::span<const Token>, kMaxChoices> spans;
-    if (task_.choices.size() > kMaxChoices) return {Status::kTooLarge};
+    if (task_.choices.size() > kMaxChoices) return {Status::kTooLarge, "too many choices"};
     size_t n = 0;
     for (const std::string_view choice : task_.choices) {
       const Result<Token> token = tokenizer_.Find(choice);
