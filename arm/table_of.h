@@ -20,6 +20,7 @@ constexpr Kernels TableOf(const char* name) {
   return {.name = name,
           .quantise = Floats::Quantise,
           .matmul = Matmul<Isa>,
+          .matmul_rows = kMatmulTileRows,
           .rms_norm = Floats::RmsNorm,
           .swiglu = Floats::Swiglu,
           .sigmoid_gate = Floats::SigmoidGate,

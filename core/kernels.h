@@ -172,9 +172,13 @@ struct Kernels {
   void (*quantise)(const Activations& x, size_t t);
 
   /// y[t * y_stride + r - begin] = sum over c of w[r][c] * x[t][c], for rows r in [begin, end) and tokens t. `begin` is
-  /// a multiple of w.format->tile_rows, and so is `end` unless it is w.rows. `scratch` holds MatmulScratch(cols) bytes.
+  /// a multiple of w.format->tile_rows, and so is `end` unless it is w.rows. `scratch` holds MatmulScratch(cols,
+  /// matmul_rows) bytes.
   void (*matmul)(const Matrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t y_stride,
                  std::byte* scratch);
+
+  /// Rows that matmul unpacks to 8 bits at a time for a product of many tokens, at most kMatmulTileRows; 0: none.
+  size_t matmul_rows = 0;
 
   /// y = x / sqrt(mean(x^2) + epsilon) * weight, n values; y may be x.
   void (*rms_norm)(const float* x, const float* weight, size_t n, float epsilon, float* y);
@@ -221,9 +225,11 @@ inline constexpr size_t kAttentionTokens = 8;   // more at once hardly save any 
 
 inline constexpr size_t kMatmulTileRows = 16;  // rows that a product of many tokens unpacks at a time
 
-/// Scratch of the three that need some. A product unpacks kMatmulTileRows rows: to 8 bits, with a scale and a
-/// correction for every 16 values, row by row and then side by side.
-constexpr size_t MatmulScratch(size_t cols) { return kMatmulTileRows * 3 * (cols + 64) + 2 * sizeof(float) * cols; }
+/// Scratch of the three that need some. A product unpacks `rows` rows: to 8 bits, with a scale and a correction for
+/// every 16 values, row by row and then side by side; or it has a row as floats, or activations in another order.
+constexpr size_t MatmulScratch(size_t cols, size_t rows = kMatmulTileRows) {
+  return rows * 3 * (cols + 64) + 2 * sizeof(float) * cols;
+}
 constexpr size_t DeltaChunkFloats(size_t key_size, size_t value_size) {
   return kDeltaChunk * (value_size + 4 * key_size + 2 * kDeltaChunk + 96);
 }

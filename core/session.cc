@@ -40,13 +40,14 @@ size_t WidestInput(const Config& c) {
                           std::max<size_t>(c.inner_size, c.attention_dim()));
 }
 
-// Bytes of one worker's scratch: the largest need of any kernel. A state in 16 bits is widened there, a head at a time.
-size_t ScratchBytes(const Config& c, const Limits& limits) {
+// Bytes of one worker's scratch: the largest need of any kernel with so many tokens at a time. A state in 16 bits is
+// widened there, a head at a time.
+size_t ScratchBytes(const Config& c, const Limits& limits, const Kernels& kernels) {
   const size_t widened = limits.state == StateForm::kF32 ? 0 : size_t{c.state_size} * c.value_size();
-  const size_t chunk = sizeof(float) * (DeltaChunkFloats(c.state_size, c.value_size()) + widened);
-  const size_t attention =
-      sizeof(float) * AttentionFloats(c.key_length, kAttentionTokens * (c.head_count / c.head_count_kv));
-  return std::max<size_t>(MatmulScratch(WidestInput(c)), std::max<size_t>(chunk, attention));
+  const size_t chunk = limits.batch < kDeltaChunkMin ? 0 : DeltaChunkFloats(c.state_size, c.value_size());
+  const size_t queries = std::min<size_t>(kAttentionTokens, limits.batch) * (c.head_count / c.head_count_kv);
+  const size_t floats = std::max(chunk + widened, AttentionFloats(c.key_length, queries));
+  return std::max(MatmulScratch(WidestInput(c), kernels.matmul_rows), floats * sizeof(float));
 }
 
 size_t WorkerCount(const Backend& backend) {
@@ -158,7 +159,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   const size_t widest = WidestInput(c);
   const size_t with_sinks = ring_.sinks == 0 ? 0 : batch;
   const size_t workers = WorkerCount(backend);
-  scratch_bytes_ = (ScratchBytes(c, limits) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
+  scratch_bytes_ = (ScratchBytes(c, limits, *backend.kernels) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
   logits_ = arena.Take<float>(c.vocab_size);
   residual_ = arena.Take<float>(batch, c.embedding_length);
   normed_ = arena.Take<float>(batch, c.embedding_length);
