@@ -12,6 +12,7 @@ namespace thimble::program {
 void AddRun(CLI::App& app, int& code);
 void AddClassify(CLI::App& app, int& code);
 void AddInspect(CLI::App& app, int& code);
+void AddPlan(CLI::App& app, int& code);
 void AddPack(CLI::App& app, int& code);
 void AddBench(CLI::App& app, int& code);
 void AddSnapshot(CLI::App& app, int& code);

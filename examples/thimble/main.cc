@@ -12,8 +12,8 @@ namespace {
 void AddCommands(CLI::App& app, int& code) {
   app.get_formatter()->label("Positionals", "Arguments");
   app.set_help_flag("-h,--help", "print this and stop");
-  for (const auto add :
-       {AddRun, AddClassify, AddInspect, AddPack, AddBench, AddSnapshot, AddTokenize, AddDetokenize, AddLogits})
+  for (const auto add : {AddRun, AddClassify, AddInspect, AddPlan, AddPack, AddBench, AddSnapshot, AddTokenize,
+                         AddDetokenize, AddLogits})
     add(app, code);
   for (CLI::App* command : app.get_subcommands({})) command->group("Commands");
   app.set_version_flag("--version", THIMBLE_VERSION, "print the version and stop");

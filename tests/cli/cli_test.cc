@@ -484,5 +484,23 @@ TEST_CASE("inspect adds up") {
   }
 }
 
+TEST_CASE("plan counts a firmware's arena, and writes its header") {
+  const std::string pack = std::string(THIMBLE_SOURCE_DIR) + "/examples/firmware/intent.thimble";
+  const Json plan = RunFine({"plan", pack, "--json", "--ctx", "64", "--batch", "2"}).lines().at(0);
+  size_t sum = 0;
+  for (const auto& [name, bytes] : plan.items()) {
+    if (name != "arena" && name != "model") sum += bytes.get<size_t>();
+  }
+  CHECK(plan["arena"] == sum);
+  CHECK(plan["model"] == ReadBytes(pack).size());
+  const Json one = RunFine({"plan", pack, "--json", "--ctx", "64", "--batch", "1"}).lines().at(0);
+  CHECK(one["work"] < plan["work"]);
+  CHECK(one["cache"] == plan["cache"]);
+  const std::string header = RunFine({"plan", pack, "--header", "--ctx", "64", "--batch", "2"}).out;
+  CHECK(header.find(" " + plan["arena"].dump() + "  /* of the arena") != std::string::npos);
+  CheckError({"plan", kIntent}, 1, "thimble pack");
+  CheckError({"plan", kTied}, 1, "thimble.prompt");
+}
+
 }  // namespace
 }  // namespace thimble::test
