@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""intent.py DATA_FULL_JSON: makes tests/data/intent/sample.tsv from CLINC150's data_full.json and the committed
+"""intent.py DATA_FULL_JSON: makes tests/data/intent/*.tsv from CLINC150's data_full.json and the committed
 examples/intent/intent-q4_0.gguf: the first test query of each of the 150 intents and 10 out of scope, every second one
-as a person types it, each with the label and the probability (among the 151 labels) by Hugging Face in float32 on the
-file's weights as gguf-py decodes them.
+as a person types it; for boards three of each intent and 50; each with the label and the probability (among the 151
+labels) by Hugging Face in float32 on the file's weights as gguf-py decodes them.
 
-  sample.tsv   lines that open with #, then sentence<TAB>label<TAB>p
+  sample.tsv, sentences.tsv   lines that open with #, then sentence<TAB>label<TAB>p
 
 The sentences are as a user would give them: the steps of thimble.normalize are still to be done."""
 
@@ -26,21 +26,24 @@ HEADER = """\
 """
 
 
-def sample(rows):
-    """The first sentence of each intent, ten that have none; every second as typed."""
+def sample(rows, each, outside):
+    """The first sentences of each intent, some that have none; every second as typed."""
     wanted, texts = {}, []
     for text, intent in rows:
         wanted[intent] = wanted.get(intent, 0) + 1
-        if wanted[intent] <= (10 if intent == data.OUT_OF_SCOPE else 1):
+        if wanted[intent] <= (outside if intent == data.OUT_OF_SCOPE else each):
             texts.append(data.as_typed(text) if len(texts) % 2 else text)
     return texts
 
 
 def main():
-    texts = sample(data.read(sys.argv[1])["test"])
-    out = ROOT / "tests" / "data" / "intent" / "sample.tsv"
-    evaluate.write_predictions(out, texts, Reference(ROOT / "examples" / "intent" / "intent-q4_0.gguf").predict(texts))
-    out.write_text(HEADER + out.read_text(encoding="utf-8"), encoding="utf-8")
+    rows = data.read(sys.argv[1])["test"]
+    reference = Reference(ROOT / "examples" / "intent" / "intent-q4_0.gguf")
+    for name, each, outside in (("sample.tsv", 1, 10), ("sentences.tsv", 3, 50)):
+        texts = sample(rows, each, outside)
+        out = ROOT / "tests" / "data" / "intent" / name
+        evaluate.write_predictions(out, texts, reference.predict(texts))
+        out.write_text(HEADER + out.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Intents on a microcontroller: the model is read where it lies in flash, everything else is in one static arena. A
+// line from the console is a sentence; the answer is its label, its probability, and what it cost.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "arm/board_kernels.h"
+#include "core/choices.h"
+#include "core/math.h"
+#include "core/session.h"
+#include "examples/firmware/console.h"
+#include "examples/firmware/intent_plan.h"
+#include "io/load_qwen35.h"
+#include "io/task.h"
+
+namespace thimble {
+namespace {
+
+constexpr size_t kArenaBytes = 85 * 1024;
+static_assert(THIMBLE_PLAN_BYTES <= kArenaBytes, "raise kArenaBytes to what intent_plan.h says");
+alignas(Arena::kAlign) std::byte arena_bytes[kArenaBytes];
+
+constexpr size_t kPromptBytes = THIMBLE_PLAN_TEXT + THIMBLE_PLAN_PROMPT;
+constexpr Limits kLimits{.context = THIMBLE_PLAN_CONTEXT,
+                         .batch = THIMBLE_PLAN_BATCH,
+                         .k = static_cast<Type>(THIMBLE_PLAN_K),
+                         .v = static_cast<Type>(THIMBLE_PLAN_V),
+                         .state = static_cast<StateForm>(THIMBLE_PLAN_STATE)};
+
+class Intent {
+ public:
+  // In a frame of its own: what only opening needs is gone afterwards.
+  Error Open(std::span<const std::byte> bytes) {
+    if (bytes.size() != THIMBLE_PLAN_MODEL_BYTES) {
+      return {Status::kBadFile, "the model is not the one of intent_plan.h", {}, {}, bytes.size()};
+    }
+    const Result<Gguf> file = Gguf::Open({&bytes, 1});
+    if (!file) return file.error();
+    const Result<Task> task = ReadTask(*file);
+    if (!task) return task.error();
+    task_ = *task;
+    Arena arena(arena_bytes);
+    const Result<Model> model = LoadQwen35(*file, arena);
+    if (!model) return model.error();
+    model_ = *model;
+    const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(*file, kPromptBytes, arena, kLatin);
+    if (!tokenizer) return tokenizer.error();
+    tokenizer_ = *tokenizer;
+    if (const Error error = BindChoices(arena); !error.ok()) return error;
+    Backend backend;
+    backend.kernels = &BoardKernels();
+    if (const Error error = session_.Bind(model_, kLimits, backend, arena); !error.ok()) return error;
+    used_ = arena.used();
+    return {};
+  }
+
+  // The best label and its probability.
+  struct Answer {
+    std::string_view label;
+    float p;
+    size_t tokens;
+  };
+  Result<Answer> Ask(std::string_view text) {
+    if (text.size() > THIMBLE_PLAN_TEXT) {
+      return Error{Status::kTooLarge, "a sentence must be shorter than this many bytes", {}, {}, THIMBLE_PLAN_TEXT};
+    }
+    const size_t length = NormaliseText(task_, text, plain_);
+    const Result<size_t> count = EncodePrompt(task_.prompt, {plain_.data(), length}, tokenizer_, scratch_, tokens_);
+    if (!count) return count.error();
+    session_.Reset();
+    if (const Error error = session_.Feed({tokens_.data(), *count}); !error.ok()) return error;
+    if (const Error error = choices_.Score(session_, log_p_); !error.ok()) return error;
+    const auto best = std::max_element(log_p_.begin(), log_p_.end());
+    return Answer{LabelAt(static_cast<size_t>(best - log_p_.begin())), Exp(*best), *count};
+  }
+
+  size_t used() const { return used_; }
+
+ private:
+  Error BindChoices(Arena& arena) {
+    std::array<Token, THIMBLE_PLAN_CHOICES> tokens;
+    std::array<std::span<const Token>, THIMBLE_PLAN_CHOICES> choices;
+    size_t n = 0;
+    for (const std::string_view choice : task_.choices) {
+      const Result<Token> token = tokenizer_.Find(choice);
+      if (!token) return token.error();
+      if (n == choices.size()) return {Status::kBadFile, "the model is not the one of intent_plan.h"};
+      tokens[n] = *token;
+      choices[n] = {&tokens[n], 1};
+      ++n;
+    }
+    return choices_.Bind({choices.data(), n}, -1, model_.config.vocab_size, arena);
+  }
+
+  std::string_view LabelAt(size_t index) const {
+    for (const std::string_view label : task_.labels) {
+      if (index-- == 0) return label;
+    }
+    return {};
+  }
+
+  Task task_;
+  Model model_;
+  Tokenizer tokenizer_;
+  Choices choices_;
+  Session session_;
+  size_t used_ = 0;
+  std::array<char, THIMBLE_PLAN_TEXT> plain_;
+  std::array<char, kPromptBytes> scratch_;
+  std::array<Token, THIMBLE_PLAN_CONTEXT> tokens_;
+  std::array<float, THIMBLE_PLAN_CHOICES> log_p_;
+};
+
+int Run() {
+  alignas(Intent) static std::byte memory[sizeof(Intent)];
+  Intent& intent = *new (memory) Intent;
+  if (const Error error = intent.Open(BoardModel()); !error.ok()) {
+    Print(error);
+    return 1;
+  }
+  char line[THIMBLE_PLAN_TEXT + 1];
+  uint64_t sentences = 0;
+  uint64_t tokens = 0;
+  uint64_t ticks = 0;
+  for (long length; (length = board_read(line, sizeof line)) >= 0;) {
+    const uint64_t start = board_ticks();
+    const Result<Intent::Answer> answer = intent.Ask({line, static_cast<size_t>(length)});
+    const uint64_t cost = board_ticks() - start;
+    if (!answer) {
+      Print(answer.error());
+      continue;
+    }
+    Print(answer->label);
+    Print("\t");
+    PrintProbability(answer->p);
+    Print("\t");
+    Print(cost);
+    Print("\n");
+    ++sentences;
+    tokens += answer->tokens;
+    ticks += cost;
+  }
+  Print("# sentences ");
+  Print(sentences);
+  Print(", tokens ");
+  Print(tokens);
+  Print(", ticks ");
+  Print(ticks);
+  Print(", arena ");
+  Print(uint64_t{intent.used()});
+  Print(", static ");
+  Print(uint64_t{sizeof(Intent)});
+  Print(", stack ");
+  Print(uint64_t{board_stack_used()});
+  Print("\n");
+  return 0;
+}
+
+}  // namespace
+}  // namespace thimble
+
+int main() { return thimble::Run(); }
