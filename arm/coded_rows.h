@@ -35,6 +35,10 @@ struct CodedFormat {
 
   /// to[r * d + i] = value i of row r.
   void (*decode)(const RowBlock& block, size_t d, float* to);
+
+  /// out[c * out_stride + i] += sum over r, in this order and each product fused, of weights[c * kAttentionTile + r]
+  /// times value i of row r as `decode` has it, for up to kAttentionTile rows. Null: decode them first, always.
+  void (*add)(const RowBlock& block, size_t d, const float* weights, size_t columns, float* out, size_t out_stride);
 };
 
 /// Null: the format has no code of its own.

@@ -183,9 +183,20 @@ class AttentionPass {
     ForQueries(FirstToken(begin), [&](size_t t, const SoftmaxState& state, float* scores) {
       if (head_.Reads(t, begin, end)) Soften<V>(scores, Least(head_.rows + t, end) - begin, scale, state);
     });
+    if (head_.tokens == 1 && v_coded_ != nullptr && v_coded_->add != nullptr) return AddCodes(begin, end);
     ForBlocks(head_.v, begin, end, [&](auto element, const RowBlock& block, bool, size_t t, const float* weights) {
       AddWeightedAll<V, decltype(element)>(block, head_.group, head_.head_dim, weights, Out(t), head_.out_stride);
     });
+  }
+
+  // The weighted sum of one token over the rows [begin, end) of a tile, which are decoded for it alone.
+  void AddCodes(size_t begin, size_t end) const {
+    for (size_t r = head_.Seen(begin), run_end; r < end; r = head_.Seen(run_end)) {
+      const Ring::Run run = head_.ring.RunOf(r);
+      run_end = Least(run.end, end);
+      v_coded_->add({head_.v.Row(run.slot), head_.v.stride, run_end - r}, head_.head_dim, scores_ + (r - begin),
+                    head_.group, head_.out, head_.out_stride);
+    }
   }
 
   // body(t, state, scores) for all queries of the tokens from `first` on.

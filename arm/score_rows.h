@@ -158,9 +158,9 @@ void DecodeRows(const RowBlock& block, size_t d, float* to) {
 template <class Isa>
 const CodedFormat* FindCodedFormat(Type type) {
   static constexpr CodedFormat kFormats[] = {
-      {Type::kQ8_0, true, ScoreRows<Isa, CodedQ80<Isa>>, DecodeRows<Isa, CodedQ80<Isa>>},
-      {Type::kIQ4_NL, false, ScoreRows<Isa, CodedIq4Nl<Isa>>, DecodeRows<Isa, CodedIq4Nl<Isa>>},
-      {Type::kNL3, false, nullptr, DecodeRows<Isa, CodedNL3<Isa>>},  // never keys
+      {Type::kQ8_0, true, ScoreRows<Isa, CodedQ80<Isa>>, DecodeRows<Isa, CodedQ80<Isa>>, nullptr},
+      {Type::kIQ4_NL, false, ScoreRows<Isa, CodedIq4Nl<Isa>>, DecodeRows<Isa, CodedIq4Nl<Isa>>, nullptr},
+      {Type::kNL3, false, nullptr, DecodeRows<Isa, CodedNL3<Isa>>, nullptr},  // never keys
   };
   for (const CodedFormat& format : kFormats) {
     if (format.type == type) return &format;

@@ -23,7 +23,7 @@ namespace {
 
 using namespace thimble;
 
-constexpr size_t kHeads = 12, kGroup = 4, kDim = 256;
+constexpr size_t kHeads = 12, kOfLayer = 2, kGroup = 4, kDim = 256;
 
 const Format& FormatNamed(const std::string& name) {
   if (name == "f16") return FormatOf(Type::kF16);
@@ -47,7 +47,10 @@ struct Rows {
       std::memcpy(bytes.data() + r * stride, bytes.data() + r % kSome * stride, stride);
     }
   }
-  CacheRows From(size_t row) const { return {&format, bytes.data() + row * stride, stride}; }
+  // Of a layer, the rows of its heads lie beside each other.
+  CacheRows Head(size_t head, size_t rows, size_t of_layer) const {
+    return {&format, bytes.data() + (head / of_layer * rows * of_layer + head % of_layer) * stride, of_layer * stride};
+  }
 
   const Format& format;
   size_t stride;
@@ -65,8 +68,8 @@ void Attend(const Kernels& kernels, const Rows& k, const Rows& v, size_t head, s
                            .q = q.data(),
                            .q_stride = kDim,
                            .q_token_stride = kGroup * kDim,
-                           .k = k.From(head * rows),
-                           .v = v.From(head * rows),
+                           .k = k.Head(head, rows, kOfLayer),
+                           .v = v.Head(head, rows, kOfLayer),
                            .out = out.data(),
                            .out_stride = kDim,
                            .out_token_stride = kGroup * kDim};
@@ -87,7 +90,7 @@ int main(int argc, char** argv) {
   const Kernels& kernels = Table(argc > 2 ? argv[2] : "");
   const auto threads = static_cast<uint32_t>(argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 1);
   if (argc > 5) {
-    const Rows k(FormatNamed(argv[4]), 256), v(FormatNamed(argv[5]), 256);
+    const Rows k(FormatNamed(argv[4]), kOfLayer * 256), v(FormatNamed(argv[5]), kOfLayer * 256);
     const size_t tokens = argc > 6 ? std::strtoul(argv[6], nullptr, 10) : 1;
     for (size_t r = 0; r < rows; r += 256) Attend(kernels, k, v, 0, 256, tokens);
     return 0;
