@@ -13,7 +13,7 @@ inline constexpr uint32_t kAlphabetEnd = 0x100 + 68;
 
 /// The code point of each byte.
 inline constexpr auto kPointOfByte = [] {
-  constexpr auto prints = [](uint32_t byte) { return (byte > 32 && byte < 127) || (byte > 160 && byte != 173); };
+  const auto prints = [](uint32_t byte) { return (byte > 32 && byte < 127) || (byte > 160 && byte != 173); };
   std::array<uint16_t, 256> points{};
   uint16_t next = 0x100;
   for (uint16_t byte = 0; byte < 256; ++byte) points[byte] = prints(byte) ? byte : next++;
