@@ -75,7 +75,7 @@ void KeepLargest(std::span<float> values, uint64_t target, float dropped, uint64
 bool IsFinite(float x) { return x - x == 0.0f; }
 
 Error CheckOptions(const SamplerOptions& o, size_t vocab) {
-  const auto bad = [](const char* what, const char* name) { return Error{Status::kBadArgument, what, name}; };
+  const auto bad = [](const char* what, std::string_view name) { return Error{Status::kBadArgument, what, name}; };
   if (!(o.temperature >= 0.0f && IsFinite(o.temperature)))
     return bad("it must be 0 or a positive number", "temperature");
   if (!(o.top_p >= 0.0f && o.top_p <= 1.0f)) return bad("it must lie between 0 and 1", "top_p");

@@ -322,6 +322,12 @@ static void test_generation(everything *e) {
   CHECK(is(error, THIMBLE_BAD_ARGUMENT) && error.name_bytes == 5 && memcmp(error.name, "top_p", 5) == 0);
 }
 
+/* Not memcmp: what lies between the members is nobody's. */
+static bool same_plan(const thimble_session_plan *a, const thimble_session_plan *b) {
+  return a->state == b->state && a->cache == b->cache && a->checkpoints == b->checkpoints && a->history == b->history &&
+         a->work == b->work && a->total == b->total;
+}
+
 /* Structs of an older and of a newer caller. */
 static void test_versions(everything *e) {
   thimble_session_plan plan = {.struct_size = sizeof plan}, other = {.struct_size = sizeof other};
@@ -333,7 +339,7 @@ static void test_versions(everything *e) {
   FINE(thimble_plan(e->model, NULL, NULL, &plan));
   wide.known.struct_size = sizeof wide;
   FINE(thimble_plan(e->model, &wide.known, NULL, &other));
-  CHECK(memcmp(&plan, &other, sizeof plan) == 0);
+  CHECK(same_plan(&plan, &other));
   wide.newer[1] = 1;
   CHECK(is(thimble_plan(e->model, &wide.known, NULL, &other), THIMBLE_UNSUPPORTED));
 
@@ -346,7 +352,7 @@ static void test_versions(everything *e) {
   full.context = 100;
   FINE(thimble_plan(e->model, &old, NULL, &plan));
   FINE(thimble_plan(e->model, &full, NULL, &other));
-  CHECK(memcmp(&plan, &other, sizeof plan) == 0);
+  CHECK(same_plan(&plan, &other));
   const uint32_t wrong[] = {0, 3, offsetof(thimble_limits, k) + 2, 1u << 20};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
     full.struct_size = wrong[i];
