@@ -6,11 +6,13 @@
 
 #include "arm/dsp.h"
 #include "arm/float_vector.h"
+#include "arm/rounding.h"
 #include "core/math.h"
 
 namespace thimble {
 
-/// What Exp of float_vector.h is written in: one float, without the branches that core's Exp has for its ends.
+/// What Exp of float_vector.h is written in, and the rounding: one float, without the branches that core's Exp has for
+/// its ends.
 template <>
 struct Vector<Dsp> {
   using F = float;
@@ -22,6 +24,26 @@ struct Vector<Dsp> {
   static F Min(F limit, F x) { return limit < x ? limit : x; }
   static F Max(F limit, F x) { return limit > x ? limit : x; }
   static F ExponentFromLowBits(F x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) << 23); }
+
+  static float Magnitude(const float* x) {
+    uint32_t top = 0;
+#pragma GCC unroll 2
+    for (size_t i = 0; i < Activations::kBlock; ++i) {
+      const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
+      top = bits > top ? bits : top;
+    }
+    return std::bit_cast<float>(top);
+  }
+  static int32_t RoundBlock(const float* x, float inverse, int8_t* codes) {
+    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    int32_t sum = 0;
+#pragma GCC unroll 2
+    for (size_t i = 0; i < Activations::kBlock; ++i) {
+      codes[i] = static_cast<int8_t>(std::bit_cast<uint32_t>(x[i] * inverse + kRound));
+      sum += codes[i];
+    }
+    return sum;
+  }
 };
 
 namespace {
@@ -199,36 +221,6 @@ void DspConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t 
   }
 }
 
-void DspQuantise(const Activations& a, size_t t) {
-  // Below kSmallest they are zero: 127 / kSmallest is finite, kSmallest / 127 has all its bits. Infinite and NaN must
-  // not become finite.
-  constexpr float kSmallest = 0x1p-118f;
-  constexpr uint32_t kInfinity = 0x7f800000;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-  const size_t blocks = a.cols / Activations::kBlock;
-  const float* x = a.x + t * a.cols;
-  int8_t* codes = a.codes + t * a.cols;
-  for (size_t b = 0; b < blocks; ++b, x += Activations::kBlock, codes += Activations::kBlock) {
-    uint32_t top = 0;
-#pragma GCC unroll 2
-    for (size_t i = 0; i < Activations::kBlock; ++i) {
-      const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
-      top = bits > top ? bits : top;
-    }
-    const float magnitude = std::bit_cast<float>(top);
-    const float inverse = magnitude >= kSmallest ? 127.0f / magnitude : 0.0f;  // 0 of infinity
-    a.scales[t * blocks + b] = inverse > 0.0f    ? magnitude * (1.0f / 127.0f)
-                               : top < kInfinity ? 0.0f
-                                                 : __builtin_nanf("");
-    int32_t sum = 0;
-#pragma GCC unroll 2
-    for (size_t i = 0; i < Activations::kBlock; ++i) {
-      const auto code = static_cast<int8_t>(std::bit_cast<uint32_t>(x[i] * inverse + kRound));
-      codes[i] = code;
-      sum += code;
-    }
-    a.sums[t * blocks + b] = sum;
-  }
-}
+void DspQuantise(const Activations& x, size_t t) { RoundToken<Vector<Dsp>>(x, t); }
 
 }  // namespace thimble

@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "arm/mve.h"
+#include "arm/rounding.h"
 #include "core/math.h"
 #include "core/portable.h"
 
@@ -58,6 +59,26 @@ float Dot(const float* x, const float* y, size_t n) {
   return inverse;
 }
 
+/// What the rounding is written in.
+struct Blocks {
+  static float Magnitude(const float* x) {
+    uint32_t top = 0;
+    for (size_t i = 0; i < Activations::kBlock; i += 4) {
+      top = vmaxvq_u32(top, vreinterpretq_u32_f32(vabsq_f32(vldrwq_f32(x + i))));
+    }
+    return std::bit_cast<float>(top);
+  }
+  static int32_t RoundBlock(const float* x, float inverse, int8_t* codes) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < Activations::kBlock; i += 4) {
+      const int32x4_t rounded = vcvtnq_s32_f32(vmulq_n_f32(vldrwq_f32(x + i), inverse));
+      sum = vaddvaq_s32(sum, rounded);
+      vstrbq_s32(codes + i, rounded);
+    }
+    return sum;
+  }
+};
+
 constexpr float kOnes[4] = {1.0f, 1.0f, 1.0f, 1.0f};
 
 /// x = x * sigmoid(gate) * factors, n values; `step` is 0 for the same four factors everywhere, else 4. The one place
@@ -74,31 +95,7 @@ constexpr float kOnes[4] = {1.0f, 1.0f, 1.0f, 1.0f};
 
 }  // namespace
 
-void MveQuantise(const Activations& a, size_t t) {
-  constexpr float kSmallest = 0x1p-118f;  // as in DspQuantise
-  constexpr uint32_t kInfinity = 0x7f800000;
-  const size_t blocks = a.cols / Activations::kBlock;
-  const float* x = a.x + t * a.cols;
-  int8_t* codes = a.codes + t * a.cols;
-  for (size_t b = 0; b < blocks; ++b, x += Activations::kBlock, codes += Activations::kBlock) {
-    uint32_t top = 0;
-    for (size_t i = 0; i < Activations::kBlock; i += 4) {
-      top = vmaxvq_u32(top, vreinterpretq_u32_f32(vabsq_f32(vldrwq_f32(x + i))));
-    }
-    const float magnitude = std::bit_cast<float>(top);
-    const float inverse = magnitude >= kSmallest ? 127.0f / magnitude : 0.0f;  // 0 of infinity
-    a.scales[t * blocks + b] = inverse > 0.0f    ? magnitude * (1.0f / 127.0f)
-                               : top < kInfinity ? 0.0f
-                                                 : __builtin_nanf("");
-    int32_t sum = 0;
-    for (size_t i = 0; i < Activations::kBlock; i += 4) {
-      const int32x4_t rounded = vcvtnq_s32_f32(vmulq_n_f32(vldrwq_f32(x + i), inverse));
-      sum = vaddvaq_s32(sum, rounded);
-      vstrbq_s32(codes + i, rounded);
-    }
-    a.sums[t * blocks + b] = sum;
-  }
-}
+void MveQuantise(const Activations& x, size_t t) { RoundToken<Blocks>(x, t); }
 
 void MveRmsNorm(const float* x, const float* weight, size_t n, float epsilon, float* y) {
   const float scale = 1.0f / __builtin_sqrtf(Dot(x, x, n) / static_cast<float>(n) + epsilon);
