@@ -569,13 +569,9 @@ thimble_error thimble_classify(thimble_task* task, thimble_choices* choices, con
 }
 
 const char* thimble_label(const thimble_task* task, size_t i, size_t* bytes) {
-  const GgufStrings& labels = task->task.labels.size() != 0 ? task->task.labels : task->task.choices;
-  *bytes = 0;
-  if (i >= labels.size()) return nullptr;
-  auto label = labels.begin();
-  for (; i > 0; --i) ++label;
-  *bytes = (*label).size();
-  return (*label).data();
+  const std::string_view name = AnswerName(task->task, i);
+  *bytes = name.size();
+  return name.data();
 }
 
 float thimble_threshold(const thimble_task* task) { return task->task.threshold; }

@@ -82,6 +82,27 @@ Result<Task> ReadTask(const Gguf& file) {
   return task;
 }
 
+std::string_view AnswerName(const Task& task, size_t i) {
+  const GgufStrings& names = task.labels.size() != 0 ? task.labels : task.choices;
+  if (i >= names.size()) return {};
+  auto name = names.begin();
+  for (; i > 0; --i) ++name;
+  return *name;
+}
+
+Result<size_t> FindAnswers(const Task& task, const Tokenizer& tokenizer, std::span<Token> tokens) {
+  if (task.choices.size() > tokens.size()) {
+    return Error{Status::kTooSmall, "the model has more answers than there is room for; it has", task.choices.size()};
+  }
+  size_t n = 0;
+  for (const std::string_view choice : task.choices) {
+    const Result<Token> token = tokenizer.Find(choice);
+    if (!token) return Error{Status::kUnsupported, "only answers that are special tokens are taken here", choice};
+    tokens[n++] = *token;
+  }
+  return n;
+}
+
 size_t NormaliseText(const Task& task, std::string_view text, std::span<char> out) {
   if (task.strip_closing_marks) {
     while (!text.empty() && IsWhiteSpace(text.front())) text.remove_prefix(1);

@@ -34,6 +34,13 @@ struct Task {
 /// a step of thimble.normalize that this version does not know.
 Result<Task> ReadTask(const Gguf& file);
 
+/// The name for people of answer `i`: its label, or where there are none the answer. Null behind the last.
+std::string_view AnswerName(const Task& task, size_t i);
+
+/// The token of every answer, which must all be special tokens, in order, and their number. kUnsupported for one that
+/// is none; kTooSmall, with the number, when `tokens` has not so many.
+Result<size_t> FindAnswers(const Task& task, const Tokenizer& tokenizer, std::span<Token> tokens);
+
 /// Writes `text` as the task wants it to `out` (of at least text.size() bytes) and returns its length.
 size_t NormaliseText(const Task& task, std::string_view text, std::span<char> out);
 

@@ -74,6 +74,47 @@ TEST_CASE("a task is read from its keys") {
   }
 }
 
+TEST_CASE("answers by their special tokens, and their names for people") {
+  GgufWriter writer = TaskFile();
+  writer.SetArray("thimble.choices", std::vector<std::string>{"<|im_end|>", "<|im_start|>"});
+  const auto look = [](const GgufWriter& source, const auto& body) {
+    const test::Bytes bytes = source.Write();
+    const std::span<const std::byte> part(bytes);
+    const Result<Gguf> file = Gguf::Open({&part, 1});
+    RequireOk(file.error());
+    Arena measure;
+    RequireOk(Tokenizer::Bind(*file, 16, measure).error());
+    const HeapBlock memory(measure.used());
+    Arena arena(memory.span());
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(*file, 16, arena);
+    RequireOk(tokenizer.error());
+    body(*ReadTask(*file), *tokenizer);
+  };
+  look(writer, [](const Task& task, const Tokenizer& tokenizer) {
+    std::vector<Token> tokens(3, -1);
+    const Result<size_t> count = FindAnswers(task, tokenizer, tokens);
+    RequireOk(count.error());
+    CHECK(*count == 2);
+    CHECK(tokens == std::vector<Token>{*tokenizer.Find("<|im_end|>"), *tokenizer.Find("<|im_start|>"), -1});
+    const Error error = FindAnswers(task, tokenizer, std::span(tokens).first(1)).error();
+    CHECK(error.status == Status::kTooSmall);
+    CHECK(error.at == 2);
+    CHECK(AnswerName(task, 1) == "<|im_start|>");
+    CHECK(AnswerName(task, 2).data() == nullptr);
+  });
+  writer.SetArray("thimble.labels", std::vector<std::string>{"end", "start"});
+  look(writer, [](const Task& task, const Tokenizer&) {
+    CHECK(AnswerName(task, 0) == "end");
+    CHECK(AnswerName(task, 1) == "start");
+  });
+  look(TaskFile(), [](const Task& task, const Tokenizer& tokenizer) {
+    std::vector<Token> tokens(3);
+    const Error error = FindAnswers(task, tokenizer, tokens).error();
+    CHECK(error.status == Status::kUnsupported);
+    CHECK(error.name == "a");
+  });
+}
+
 TEST_CASE("a task that is incomplete or of the wrong kind is refused by the name of its key") {
   const auto refused = [](const GgufWriter& writer, Status status, std::string_view key) {
     const test::Bytes bytes = writer.Write();

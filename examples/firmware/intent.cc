@@ -74,7 +74,7 @@ class Intent {
     if (const Error error = session_.Feed({tokens_.data(), *count}); !error.ok()) return error;
     if (const Error error = choices_.Score(session_, log_p_); !error.ok()) return error;
     const auto best = std::max_element(log_p_.begin(), log_p_.end());
-    return Answer{LabelAt(static_cast<size_t>(best - log_p_.begin())), Exp(*best), *count};
+    return Answer{AnswerName(task_, static_cast<size_t>(best - log_p_.begin())), Exp(*best), *count};
   }
 
   size_t used() const { return used_; }
@@ -83,23 +83,10 @@ class Intent {
   Error BindChoices(Arena& arena) {
     std::array<Token, THIMBLE_PLAN_CHOICES> tokens;
     std::array<std::span<const Token>, THIMBLE_PLAN_CHOICES> choices;
-    size_t n = 0;
-    for (const std::string_view choice : task_.choices) {
-      const Result<Token> token = tokenizer_.Find(choice);
-      if (!token) return token.error();
-      if (n == choices.size()) return {Status::kBadFile, "the model is not the one of intent_plan.h"};
-      tokens[n] = *token;
-      choices[n] = {&tokens[n], 1};
-      ++n;
-    }
-    return choices_.Bind({choices.data(), n}, -1, model_.config.vocab_size, arena);
-  }
-
-  std::string_view LabelAt(size_t index) const {
-    for (const std::string_view label : task_.labels) {
-      if (index-- == 0) return label;
-    }
-    return {};
+    const Result<size_t> count = FindAnswers(task_, tokenizer_, tokens);
+    if (!count) return count.error();
+    for (size_t i = 0; i < *count; ++i) choices[i] = {&tokens[i], 1};
+    return choices_.Bind({choices.data(), *count}, -1, model_.config.vocab_size, arena);
   }
 
   Task task_;

@@ -33,24 +33,6 @@ struct Sections {
   size_t total() const { return views + tokenizer + choices + session.total(); }
 };
 
-// The question's answers, each a special token.
-Result<size_t> MeasureChoices(const Runtime& runtime, const Task& task, Arena& arena) {
-  std::vector<Token> tokens;
-  for (const std::string_view choice : task.choices) {
-    const Result<Token> token = runtime.tokenizer().Find(choice);
-    if (!token) {
-      return Error{Status::kUnsupported, "a firmware chooses among special tokens; this answer is none", choice};
-    }
-    tokens.push_back(*token);
-  }
-  std::vector<std::span<const Token>> spans;
-  for (const Token& token : tokens) spans.push_back({&token, 1});
-  Choices tree;
-  const size_t before = arena.used();
-  if (const Error error = tree.Bind(spans, -1, runtime.model().config.vocab_size, arena); !error.ok()) return error;
-  return arena.used() - before;
-}
-
 // `text` counts the question around it.
 Result<Sections> Measure(Runtime& runtime, const Task& task, const Limits& limits, size_t text) {
   if (const Error error = runtime.BindVocabulary(text); !error.ok()) return error;
@@ -62,9 +44,12 @@ Result<Sections> Measure(Runtime& runtime, const Task& task, const Limits& limit
   const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(runtime.file(), text, arena, kLatin);
   if (!tokenizer) return tokenizer.error();
   sections.tokenizer = arena.used() - sections.views;
-  const Result<size_t> choices = MeasureChoices(runtime, task, arena);
-  if (!choices) return choices.error();
-  sections.choices = *choices;
+  std::vector<Token> answers(task.choices.size());
+  const Result<size_t> count = FindAnswers(task, runtime.tokenizer(), answers);
+  if (!count) return count.error();
+  Choices choices;
+  if (const Error error = choices.Place(*count, *count, 1, arena); !error.ok()) return error;
+  sections.choices = arena.used() - sections.tokenizer - sections.views;
   const Result<SessionPlan> session = Session::Plan(runtime.model().config, limits, {});
   if (!session) return session.error();
   sections.session = *session;

@@ -36,13 +36,6 @@ double ReadNumber(std::string_view text) {
   return unit == 0.0 ? number : number / unit;
 }
 
-std::string_view LabelAt(const Task& task, size_t index) {
-  for (const std::string_view label : task.labels) {
-    if (index-- == 0) return label;
-  }
-  return {};
-}
-
 // The model, its question, and what answering takes.
 class Classifier {
  public:
@@ -84,16 +77,10 @@ class Classifier {
   Error BindChoices(Arena& arena) {
     std::array<Token, kMaxChoices> tokens;
     std::array<std::span<const Token>, kMaxChoices> spans;
-    if (task_.choices.size() > kMaxChoices) return {Status::kTooLarge, "too many choices"};
-    size_t n = 0;
-    for (const std::string_view choice : task_.choices) {
-      const Result<Token> token = tokenizer_.Find(choice);
-      if (!token) return token.error();
-      tokens[n] = *token;
-      spans[n] = {&tokens[n], 1};
-      ++n;
-    }
-    return choices_.Bind(std::span(spans).first(n), -1, model_.config.vocab_size, arena);
+    const Result<size_t> count = FindAnswers(task_, tokenizer_, tokens);
+    if (!count) return count.error();
+    for (size_t i = 0; i < *count; ++i) spans[i] = {&tokens[i], 1};
+    return choices_.Bind(std::span(spans).first(*count), -1, model_.config.vocab_size, arena);
   }
 
   Task task_;
@@ -128,7 +115,7 @@ int Run() {
     CHECK(!log_p.empty());
     if (log_p.empty()) return 1;
     const size_t best = static_cast<size_t>(std::max_element(log_p.begin(), log_p.end()) - log_p.begin());
-    CHECK(LabelAt(classifier.task(), best) == row.substr(first + 1, second - first - 1));
+    CHECK(AnswerName(classifier.task(), best) == row.substr(first + 1, second - first - 1));
     const double off = ExpDouble(static_cast<double>(log_p[best])) - ReadNumber(row.substr(second + 1));
     CHECK(off < 5e-6 && off > -5e-6);
     ++sentences;
