@@ -5,21 +5,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
-#include "toolchains/cortex-m/board.h"
+#include "examples/firmware/console.h"
 
 namespace thimble {
-
-inline void Print(const char* text) { board_write(text, std::strlen(text)); }
-
-inline void Print(uint64_t number) {
-  char text[20];
-  size_t at = sizeof(text);
-  do text[--at] = static_cast<char>('0' + number % 10);
-  while ((number /= 10) != 0);
-  board_write(text + at, sizeof(text) - at);
-}
 
 inline void PrintHex(uint64_t number) {
   char text[16];

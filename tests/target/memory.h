@@ -8,9 +8,9 @@
 
 #include "core/arena.h"
 #include "core/weights.h"
+#include "examples/firmware/console.h"
 #include "io/gguf.h"
 #include "io/load_qwen35.h"
-#include "toolchains/cortex-m/board.h"
 
 namespace thimble {
 
@@ -21,11 +21,6 @@ inline std::span<std::byte> FreeMemory() {
   size_t bytes = 0;
   unsigned char* memory = board_memory(&bytes);
   return {reinterpret_cast<std::byte*>(memory), bytes};
-}
-
-/// The bytes of the model.
-inline std::span<const std::byte> BoardModel() {
-  return {reinterpret_cast<const std::byte*>(board_model), static_cast<size_t>(board_model_end - board_model)};
 }
 
 /// The model itself, its tables in `arena`. In a frame of its own: the file's index is 3 KB, and needed no longer.

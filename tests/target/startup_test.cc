@@ -4,6 +4,7 @@
 // own functions with the bits that they have on every machine.
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "core/kernels.h"
 #include "core/math.h"
