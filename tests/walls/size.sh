@@ -7,6 +7,7 @@
 set -eu
 cxx=$1 root=$2 only=${3:-} level=${4:-}
 here=$root/tests/walls
+budget=$here/size.budget
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 flags="-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard -mthumb -std=c++20 -DNDEBUG -fno-exceptions -fno-rtti -ffp-contract=off
@@ -59,21 +60,27 @@ for option in ${level:-Os O2}; do
   for program in ${only:-core intent}; do
     map=$work/$option/$program.map
     "$cxx" $flags "-$option" -I "$root" -nostdlib -Wl,--gc-sections -Wl,-e,Start "-Wl,-Map,$map" "$here/size/$program.cc" \
-      "$here/size/formats.cc" "$work/$option/libthimble_io.a" "$work/$option/libthimble_core.a" \
+      "$root/examples/firmware/formats.cc" "$work/$option/libthimble_io.a" "$work/$option/libthimble_core.a" \
       "$work/$option/libthimble_quant.a" -lc_nano -lgcc -o "$work/$option/$program.elf"
     table "$map" | sort -k 4 > "$work/table"
     echo "$program -$option: bytes, of these code, constants"
     grep / "$work/table" | sort -rn
     grep -v / "$work/table"
-    while read -r name opt what budget; do
+    while read -r name opt what most; do
       [ "$name $opt" = "$program $option" ] || continue
       bytes=$(awk -v what="$what" '
         what == "all" && $4 !~ /\// { n += $1 }
         what == "code" && ($4 == "core" || $4 == "quant") { n += $2 }
         END { print n + 0 }' "$work/table")
-      echo "$program -$option $what: $bytes of $budget bytes"
-      [ "$bytes" -le "$budget" ] || failed=1
-    done < "$here/size.budget"
+      echo "$program -$option $what: $bytes of $most bytes"
+      [ "$bytes" -le "$most" ] || failed=1
+    done < "$budget"
   done
 done
+# Another compiler gives other sizes: they are printed, and held to nothing.
+version=$($cxx -dumpversion)
+if [ "${version%%.*}" != "$(sed -n 's/^# counted with GCC //p' "$budget")" ]; then
+  echo "the budgets were not counted with GCC $version"
+  exit 77
+fi
 exit $failed
