@@ -19,7 +19,7 @@ double CorrectionPair(const RopeConfig& rope, double rotations) {
 }
 
 double Floor(double x) {
-  const double whole = static_cast<double>(static_cast<int64_t>(x));
+  const double whole = static_cast<int32_t>(x);
   return whole > x ? whole - 1.0 : whole;
 }
 

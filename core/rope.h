@@ -15,9 +15,9 @@ struct Position {
   int64_t t = 0, h = 0, w = 0;
 };
 
-/// frequencies[i] of pair i < dimension_count / 2, in 2^-64 turns per position: the product with any position, modulo
-/// 2^64, is an angle without error, so that positions may grow for ever. Returns the factor on cosine and sine (YaRN's
-/// attention factor, otherwise 1).
+/// For who fills a Model: frequencies[i] of pair i < dimension_count / 2, in 2^-64 turns per position: the product with
+/// any position, modulo 2^64, is an angle without error, so that positions may grow for ever. Returns the factor on
+/// cosine and sine (YaRN's attention factor, otherwise 1).
 float RopeFrequencies(const RopeConfig& rope, uint64_t* frequencies);
 
 /// cos_sin[2 i], cos_sin[2 i + 1] = cosine and sine of pair i at `position`, times `scale`.

@@ -169,7 +169,6 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
   sink_cos_sin_ = arena.Take<float>(with_sinks, c.rope.dimension_count);
   sink_q_ = arena.Take<float>(with_sinks, c.attention_dim());
-  frequencies_ = arena.Take<uint64_t>(c.rope.dimension_count / 2);
   codes_ = arena.Take<int8_t>(batch, widest);
   scales_ = arena.Take<float>(batch, widest / Activations::kBlock);
   sums_ = arena.Take<int32_t>(batch, widest / Activations::kBlock);
@@ -200,7 +199,6 @@ Error Session::Bind(const Model& model, const Limits& limits, const Backend& bac
   limits_ = limits;
   limits_.batch = static_cast<uint32_t>(std::min<size_t>(limits.batch, rows()));
   backend_ = backend;
-  rope_scale_ = RopeFrequencies(model.config.rope, frequencies_);
   Reset();
   return {};
 }
@@ -351,6 +349,7 @@ void Session::Chain(Token token, const Position* position) {
 // Rows of token_embd, angles of positions, the chain.
 void Session::Embed(std::span<const Token> tokens, const Position* positions, size_t stepped) {
   const Config& c = model_->config;
+  const Weights& w = model_->weights;
   const size_t width = c.embedding_length;
   for (size_t t = 0; t < tokens.size(); ++t) {
     if (t >= tokens.size() - stepped) {
@@ -358,17 +357,17 @@ void Session::Embed(std::span<const Token> tokens, const Position* positions, si
       *before = *state_;
       before->length += t;
     }
-    model_->weights.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
+    w.token_embd.DecodeRow(static_cast<size_t>(tokens[t]), residual_ + t * width);
     const int64_t next = state_->next_position;
     const Position position = positions != nullptr ? positions[t] : Position{next, next, next};
     const size_t angles = t * c.rope.dimension_count;
-    RopeAngles(c.rope, frequencies_, rope_scale_, position, cos_sin_ + angles);
+    RopeAngles(c.rope, w.rope_frequencies, w.rope_scale, position, cos_sin_ + angles);
     const int64_t last = std::max({position.t, position.h, position.w});
     state_->next_position = std::max(next, last + 1);
     if (ring_.sinks != 0) {
       if (length() + t < ring_.sinks + limits_.window) state_->full_position = state_->next_position;
       const int64_t beyond = std::max<int64_t>(0, last + 1 - state_->full_position);
-      RopeAngles(c.rope, frequencies_, rope_scale_, Nearer(position, beyond), sink_cos_sin_ + angles);
+      RopeAngles(c.rope, w.rope_frequencies, w.rope_scale, Nearer(position, beyond), sink_cos_sin_ + angles);
     }
     Chain(tokens[t], position.t == next && position.h == next && position.w == next ? nullptr : &position);
   }

@@ -240,23 +240,21 @@ class Session {
   uint64_t oldest_ = 0;               // tokens after which history_ has the oldest state
 
   // Work.
-  float* logits_ = nullptr;          // [vocab_size]
-  float* residual_ = nullptr;        // [batch][embedding_length]
-  float* normed_ = nullptr;          // [batch][embedding_length], the input of a mixer or feed-forward network
-  float* mixed_ = nullptr;           // [batch][embedding_length], its output, not yet added to the residual
-  float* mixer_ = nullptr;           // the activations inside one layer: each Run function divides it
-  float* cos_sin_ = nullptr;         // [batch][dimension_count / 2][2]
-  float* sink_cos_sin_ = nullptr;    // like cos_sin_, of the queries that meet sinks
-  float* sink_q_ = nullptr;          // [batch][head_count][key_length], these
-  uint64_t* frequencies_ = nullptr;  // [dimension_count / 2]
-  int8_t* codes_ = nullptr;          // of Activations, [batch][widest input]
-  float* scales_ = nullptr;          // [batch][widest input / kBlock]
-  int32_t* sums_ = nullptr;          // [batch][widest input / kBlock]
-  Candidate* best_ = nullptr;        // [workers]
-  std::byte* scratch_ = nullptr;     // [workers][scratch_bytes_]
+  float* logits_ = nullptr;        // [vocab_size]
+  float* residual_ = nullptr;      // [batch][embedding_length]
+  float* normed_ = nullptr;        // [batch][embedding_length], the input of a mixer or feed-forward network
+  float* mixed_ = nullptr;         // [batch][embedding_length], its output, not yet added to the residual
+  float* mixer_ = nullptr;         // the activations inside one layer: each Run function divides it
+  float* cos_sin_ = nullptr;       // [batch][dimension_count / 2][2]
+  float* sink_cos_sin_ = nullptr;  // like cos_sin_, of the queries that meet sinks
+  float* sink_q_ = nullptr;        // [batch][head_count][key_length], these
+  int8_t* codes_ = nullptr;        // of Activations, [batch][widest input]
+  float* scales_ = nullptr;        // [batch][widest input / kBlock]
+  int32_t* sums_ = nullptr;        // [batch][widest input / kBlock]
+  Candidate* best_ = nullptr;      // [workers]
+  std::byte* scratch_ = nullptr;   // [workers][scratch_bytes_]
   size_t scratch_bytes_ = 0;
   Ring ring_;  // of the cache's rows
-  float rope_scale_ = 1.0f;
 };
 
 }  // namespace thimble

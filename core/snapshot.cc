@@ -36,8 +36,9 @@ SnapshotHeader Session::Describe() const {
   header.ring_rows = limits_.window == 0 ? 0 : ring_.rows;
   header.state_bytes = state_bytes_;
   for (size_t i = 1; i < piece_count(); ++i) header.token_bytes += Piece(i, 1).size();
+  const uint64_t* frequencies = model_->weights.rope_frequencies;
   for (size_t i = 0; i < model_->config.rope.dimension_count / 2; ++i) {
-    for (const uint64_t half : {frequencies_[i], frequencies_[i] >> 32}) {
+    for (const uint64_t half : {frequencies[i], frequencies[i] >> 32}) {
       header.rope = NextChain(header.rope, static_cast<Token>(static_cast<uint32_t>(half)));
     }
   }

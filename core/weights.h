@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Views of the weights of a Qwen3.5 text model, with GGUF's tensor names. Nothing here owns or copies a weight: every
-// pointer looks into the mapped file.
+// Views of the weights of a Qwen3.5 text model, with GGUF's tensor names, and the one table that is made of its
+// metadata. Nothing here owns or copies a weight: every other pointer looks into the mapped file.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "core/config.h"
 #include "quant/format.h"
@@ -85,6 +86,9 @@ struct Weights {
   const float* output_norm = nullptr;    // [embedding_length]
   const LayerWeights* layers = nullptr;  // [block_count]
   const MtpWeights* mtp = nullptr;       // null without an MTP block
+
+  const uint64_t* rope_frequencies = nullptr;  // [dimension_count / 2], of RopeFrequencies (rope.h)
+  float rope_scale = 1.0f;                     // on cosine and sine, what it returned
 };
 
 /// A model that can run: what Open has proven.

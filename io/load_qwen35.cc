@@ -6,6 +6,8 @@
 
 #include <cstddef>
 
+#include "core/rope.h"
+
 namespace thimble {
 
 namespace {
@@ -491,10 +493,11 @@ Result<Config> ReadConfig(const Gguf& file) {
   return config;
 }
 
-Result<Model> LoadQwen35(const Gguf& file, Arena& arena) {
+Result<Model> LoadQwen35(const Gguf& file, Arena& arena, const RopeConfig* rope) {
   const Result<Config> config = ReadConfig(file);
   if (!config) return config.error();
   Model model = {*config, {}};
+  if (rope != nullptr) model.config.rope = *rope;
   const uint32_t block_count = config->block_count;
   const bool has_mtp = config->nextn_predict_layers != 0;
   if (has_mtp && !file.FindTensor("blk.0.attn_norm.weight")) {
@@ -527,6 +530,9 @@ Result<Model> LoadQwen35(const Gguf& file, Arena& arena) {
     if (mtp != nullptr) *mtp = block;
     weights.mtp = mtp;
   }
+  auto* frequencies = arena.Take<uint64_t>(model.config.rope.dimension_count / 2);
+  if (frequencies != nullptr) weights.rope_scale = RopeFrequencies(model.config.rope, frequencies);
+  weights.rope_frequencies = frequencies;
   if (Error error = arena.error(); !error.ok()) return error;
   return model;
 }

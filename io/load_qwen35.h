@@ -18,8 +18,9 @@ namespace thimble {
 Result<Config> ReadConfig(const Gguf& file);
 
 /// The model: ReadConfig, then every tensor's presence, type and shape, and that there is none that is not understood.
-/// Takes only the tables of views from `arena`. On a measuring arena everything is proven all the same and the tables
-/// (`layers`, `mtp`) are null. Errors as in ReadConfig, and kTooSmall from the arena.
-Result<Model> LoadQwen35(const Gguf& file, Arena& arena);
+/// Takes only the tables of views and of rotary frequencies from `arena`. On a measuring arena everything is proven all
+/// the same and the tables (`layers`, `mtp`, `rope_frequencies`) are null. `rope`, unless null: the file's, stretched
+/// otherwise by its user. Errors as in ReadConfig, and kTooSmall from the arena.
+Result<Model> LoadQwen35(const Gguf& file, Arena& arena, const RopeConfig* rope = nullptr);
 
 }  // namespace thimble

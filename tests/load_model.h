@@ -43,16 +43,16 @@ inline void RequireOk(const Error& error) {
 /// A model and the mapped file (or the parts) that its weights lie in.
 class LoadedModel {
  public:
-  explicit LoadedModel(const std::string& path) {
+  explicit LoadedModel(const std::string& path, const RopeConfig* rope = nullptr) {
     RequireOk(files_.Open(path.c_str()));
     const Result<Gguf> file = Gguf::Open(files_.parts());
     RequireOk(file.error());
     file_ = *file;
     Arena measure;
-    RequireOk(LoadQwen35(file_, measure).error());
+    RequireOk(LoadQwen35(file_, measure, rope).error());
     tables_ = std::make_unique<HeapBlock>(measure.used());
     Arena arena(tables_->span());
-    const Result<Model> model = LoadQwen35(file_, arena);
+    const Result<Model> model = LoadQwen35(file_, arena, rope);
     RequireOk(model.error());
     model_ = *model;
   }

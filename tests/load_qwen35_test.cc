@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,22 +19,23 @@ namespace {
 
 /// A model in memory with what its views look into.
 struct Loaded {
-  explicit Loaded(const GgufWriter& writer) : bytes(writer.Write()) {
+  explicit Loaded(const GgufWriter& writer, const RopeConfig* rope = nullptr) : bytes(writer.Write()) {
     const Result<Gguf> opened = OpenBytes(bytes);
     REQUIRE(opened);
     file = *opened;
     Arena measuring;
-    const Result<Model> planned = LoadQwen35(file, measuring);
+    const Result<Model> planned = LoadQwen35(file, measuring, rope);
     memory.resize(measuring.used() + Arena::kAlign);
     void* base = memory.data();
     size_t room = memory.size();
     std::align(Arena::kAlign, measuring.used(), base, room);
     Arena arena({static_cast<std::byte*>(base), measuring.used()});
-    const Result<Model> result = LoadQwen35(file, arena);
+    const Result<Model> result = LoadQwen35(file, arena, rope);
     CHECK(arena.used() == measuring.used());
     CHECK(planned.error().what == std::string(result.error().what));  // measuring proves the same
     CHECK(planned.error().name == result.error().name);
     if (planned) CHECK(planned->weights.layers == nullptr);
+    if (planned) CHECK(planned->weights.rope_frequencies == nullptr);
     error = result.error();
     model = *result;
   }
@@ -209,6 +211,18 @@ TEST_CASE("qwen35: YaRN") {
   CHECK(m.model.config.rope.original_context_length == 262144);
   CHECK(m.model.config.rope.yarn_beta_fast == 32);
   CHECK(m.model.config.rope.yarn_beta_slow == 1);
+  CHECK(m.model.weights.rope_scale == doctest::Approx(0.1 * std::log(4) + 1));
+  const Loaded plain(TinyQwen35());
+  CHECK(plain.model.weights.rope_scale == 1);
+  const Loaded stretched(TinyQwen35(), &m.model.config.rope);  // by its user, not by the file
+  CHECK(stretched.model.weights.rope_scale == m.model.weights.rope_scale);
+  for (size_t i = 0; i < m.model.config.rope.dimension_count / 2; ++i) {
+    CHECK(stretched.model.weights.rope_frequencies[i] == m.model.weights.rope_frequencies[i]);
+  }
+  const size_t last = m.model.config.rope.dimension_count / 2 - 1;  // turns too slowly to have been seen whole
+  CHECK(m.model.weights.rope_frequencies[last] ==
+        doctest::Approx(static_cast<double>(plain.model.weights.rope_frequencies[last]) / 4));
+
   writer.Set("qwen35.rope.scaling.yarn_beta_fast", 24.0f);
   writer.Set("qwen35.rope.scaling.yarn_beta_slow", 2.0f);
   writer.Set("qwen35.rope.scaling.yarn_ext_factor", 1.0f);

@@ -195,10 +195,11 @@ TEST_CASE("what does not fit is refused with the reason, and nothing changes") {
 
 TEST_CASE("keys that were turned otherwise are refused") {
   const LoadedModel& loaded = DataModel("irregular");
-  Model stretched = loaded.model();
-  stretched.config.rope.scaling_factor = 4;
-  stretched.config.rope.original_context_length = 4096;
-  HeapSession session(loaded.model(), {}), other(stretched, {});
+  RopeConfig rope = loaded.config().rope;
+  rope.scaling_factor = 4;
+  rope.original_context_length = 4096;
+  const LoadedModel stretched(THIMBLE_SOURCE_DIR "/tests/data/model/irregular.gguf", &rope);
+  HeapSession session(loaded.model(), {}), other(stretched.model(), {});
   const Error error = other->Fits(session->Describe());
   CHECK(error.status == Status::kBadArgument);
   CHECK(error.name == "rotary frequencies");

@@ -149,13 +149,11 @@ Error Runtime::Place(const std::function<Error(Arena&)>& layout) {
 
 Error Runtime::BindVocabulary(size_t max_text) {
   return Place([&](Arena& arena) -> Error {
-    const Result<Model> model = LoadQwen35(file_, arena);
+    const Result<Model> model = LoadQwen35(file_, arena, &model_.config.rope);
     if (!model) return model.error();
     const Result<Tokenizer> tokenizer = Tokenizer::Bind(file_, max_text, arena);
     if (!tokenizer) return tokenizer.error();
-    const RopeConfig rope = model_.config.rope;
     model_ = *model;
-    model_.config.rope = rope;
     tokenizer_ = *tokenizer;
     return {};
   });
