@@ -3,13 +3,26 @@
 // See math.h. None is inline: their constants and steps are many, and called for they are as fast.
 #include "core/math.h"
 
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <limits>
 
 namespace thimble {
 namespace {
 
-constexpr double kRadians = 6.28318530717958647693 / 18446744073709551616.0;  // of 2^-64 turns
+// Numbers from 0 to 1 in 2^-31.
+uint32_t Multiply(uint32_t a, uint32_t b) { return static_cast<uint32_t>(uint64_t{a} * b >> 31); }
+
+// (pi / 4)^n / n!, in 2^-31: the terms of cosine (n even) and sine (odd) at an eighth of a turn.
+constexpr std::array<uint32_t, 12> kOctant = [] {
+  std::array<uint32_t, 12> terms = {};
+  double term = 2147483648.0;
+  for (size_t n = 0; n < terms.size(); term *= 0.785398163397448309616 / static_cast<double>(++n)) {
+    terms[n] = static_cast<uint32_t>(term);
+  }
+  return terms;
+}();
 
 }  // namespace
 
@@ -93,20 +106,23 @@ double ExpDouble(double x) {
 
 void CosSin(uint64_t turn, float* cosine, float* sine) {
   const uint64_t quadrant = (turn + (uint64_t{1} << 61)) >> 62;
-  const double r = static_cast<double>(static_cast<int64_t>(turn - (quadrant << 62))) * kRadians;  // |r| <= pi / 4
-  const double square = r * r;
-  double c = 1.0;
-  double s = 1.0;
-  for (int k = 14; k >= 2; k -= 2) {
-    c = 1.0 - c * square / (k * (k - 1));
-    s = 1.0 - s * square / (k * (k + 1));
+  const uint64_t rest = turn - (quadrant << 62);  // of an eighth of a turn, to either side
+  const bool below = rest >> 63 != 0;
+  const auto x = static_cast<uint32_t>((below ? 0 - rest : rest) >> 30);
+  const uint32_t square = Multiply(x, x);
+  uint32_t c = 0;
+  uint32_t s = 0;
+  for (size_t n = kOctant.size(); n > 0; n -= 2) {
+    c = kOctant[n - 2] - Multiply(square, c);
+    s = kOctant[n - 1] - Multiply(square, s);
   }
-  s *= r;
+  const float near = static_cast<float>(c) * 0x1p-31f;
+  const float aside = static_cast<float>(Multiply(x, s)) * (below ? -0x1p-31f : 0x1p-31f);
   const bool swap = (quadrant & 1) != 0;
-  const double unsigned_cosine = swap ? s : c;
-  const double unsigned_sine = swap ? c : s;
-  *cosine = static_cast<float>(((quadrant + 1) & 2) != 0 ? -unsigned_cosine : unsigned_cosine);
-  *sine = static_cast<float>((quadrant & 2) != 0 ? -unsigned_sine : unsigned_sine);
+  const float unsigned_cosine = swap ? aside : near;
+  const float unsigned_sine = swap ? near : aside;
+  *cosine = ((quadrant + 1) & 2) != 0 ? -unsigned_cosine : unsigned_cosine;
+  *sine = (quadrant & 2) != 0 ? -unsigned_sine : unsigned_sine;
 }
 
 }  // namespace thimble

@@ -27,7 +27,8 @@ float Softplus(float x);
 double LogDouble(double x);
 double ExpDouble(double x);
 
-/// Cosine and sine of `turn` / 2^64 of a whole turn, each rounded once.
+/// Cosine and sine of `turn` / 2^64 of a whole turn, within 3.2e-8: computed in whole numbers of 2^-31, then rounded
+/// once.
 void CosSin(uint64_t turn, float* cosine, float* sine);
 
 }  // namespace thimble
