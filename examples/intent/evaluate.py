@@ -65,9 +65,9 @@ def gguf_keys(path):
 
 # ------------------------------------------------------------------------------------------------- predictions
 
-def through_thimble(program, model, texts, kv, backend="auto"):
+def through_thimble(program, model, texts, options):
     """[(label, p)] of `texts`, one process for all of them."""
-    done = subprocess.run([program, "classify", model, "--json", "--quiet", "--kv", kv, "--backend", backend],
+    done = subprocess.run([program, "classify", model, "--json", "--quiet"] + options,
                           input="\n".join(texts) + "\n",
                           text=True, encoding="utf-8", stdout=subprocess.PIPE, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -105,7 +105,8 @@ def main():
     ap.add_argument("--ways", nargs="+", default=["plain", "typed"], choices=data.WAYS, help="of writing the sentences")
     ap.add_argument("--model", default=os.path.join(HERE, "intent-q4_0.gguf"))
     ap.add_argument("--thimble", default=os.path.join(HERE, "../../build/host/thimble"), help="the program")
-    ap.add_argument("--kv", default="f16", choices=("f16", "f32"), help="the program's key/value cache")
+    ap.add_argument("--kv", default="f16", help="the program's key/value cache")
+    ap.add_argument("--state", default="f32", help="the program's DeltaNet states")
     ap.add_argument("--backend", default="auto", help="the program's kernels")
     ap.add_argument("--predictions", help="score this file of sentence<TAB>label<TAB>p lines, run nothing")
     ap.add_argument("--reference", help="such a file to compare with, made by reference.py")
@@ -118,10 +119,11 @@ def main():
     stored = read_predictions(a.predictions) if a.predictions else None
     reference = read_predictions(a.reference) if a.reference else None
     print("%s: %d queries, %d of them out of scope" % (a.part, len(rows), truth.count(none)))
+    options = ["--kv", a.kv, "--state", a.state, "--backend", a.backend]
     texts_of_all, predictions_of_all = [], []
     for way in a.ways:
         texts = [data.WAYS[way](text) for text, _ in rows]
-        predictions = [stored[t] for t in texts] if stored else through_thimble(a.thimble, a.model, texts, a.kv, a.backend)
+        predictions = [stored[t] for t in texts] if stored else through_thimble(a.thimble, a.model, texts, options)
         report(way, predictions, truth, none, threshold)
         if reference:
             pairs = [(p, reference[t]) for t, p in zip(texts, predictions)]
