@@ -19,7 +19,7 @@
 namespace thimble {
 namespace {
 
-constexpr size_t kArenaBytes = 85 * 1024;
+constexpr size_t kArenaBytes = 67 * 1024;
 static_assert(THIMBLE_PLAN_BYTES <= kArenaBytes, "raise kArenaBytes to what intent_plan.h says");
 alignas(Arena::kAlign) std::byte arena_bytes[kArenaBytes];
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""intent.py DATA_FULL_JSON: makes tests/data/intent/*.tsv from CLINC150's data_full.json and the committed
-examples/intent/intent-q4_0.gguf: the first test query of each of the 150 intents and 10 out of scope, every second one
-as a person types it; for boards three of each intent and 50; each with the label and the probability (among the 151
-labels) by Hugging Face in float32 on the file's weights as gguf-py decodes them.
+"""intent.py DATA_FULL_JSON: makes tests/data/intent/*.tsv from CLINC150's data_full.json and the committed models of
+examples/intent. The first test queries of each of the 150 intents and some out of scope, every second one as a person
+types it, each with the label and the probability (among the 151 labels) by Hugging Face in float32 on the file's weights
+as gguf-py decodes them.
 
-  sample.tsv, sentences.tsv   lines that open with #, then sentence<TAB>label<TAB>p
+  sample.tsv       of intent-q4_0.gguf: one query of each intent and 10 out of scope
+  s_sentences.tsv  of intent-s-q4_0.gguf, which the boards run: three of each and 50
 
-The sentences are as a user would give them: the steps of thimble.normalize are still to be done."""
+Lines that open with #, then sentence<TAB>label<TAB>p. The sentences are as a user would give them: the steps of
+thimble.normalize are still to be done."""
 
 import sys
 from pathlib import Path
@@ -38,11 +40,12 @@ def sample(rows, each, outside):
 
 def main():
     rows = data.read(sys.argv[1])["test"]
-    reference = Reference(ROOT / "examples" / "intent" / "intent-q4_0.gguf")
-    for name, each, outside in (("sample.tsv", 1, 10), ("sentences.tsv", 3, 50)):
+    for name, model, each, outside in (("sample.tsv", "intent-q4_0.gguf", 1, 10),
+                                       ("s_sentences.tsv", "intent-s-q4_0.gguf", 3, 50)):
         texts = sample(rows, each, outside)
+        predictions = Reference(ROOT / "examples" / "intent" / model).predict(texts)
         out = ROOT / "tests" / "data" / "intent" / name
-        evaluate.write_predictions(out, texts, reference.predict(texts))
+        evaluate.write_predictions(out, texts, predictions)
         out.write_text(HEADER + out.read_text(encoding="utf-8"), encoding="utf-8")
 
 

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# predictions.sh COUNT DIFFERENT PROGRAM...: the firmware `intent` with the first sentences of tests/data/intent/sentences.tsv. At most
+# predictions.sh COUNT DIFFERENT PROGRAM...: the firmware `intent` with the first sentences of tests/data/intent/s_sentences.tsv. At most
 # DIFFERENT labels may be others than Hugging Face's in float32, and no probability may be further than 0.05 from its.
 count=$1 different=$2
 shift 2
-sentences=$(dirname "$0")/../data/intent/sentences.tsv
+sentences=$(dirname "$0")/../data/intent/s_sentences.tsv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 grep -v '^#' "$sentences" | head -n "$count" > "$work/expected"
