@@ -34,17 +34,27 @@ constexpr auto kAsciiClasses = [] {
   return classes;
 }();
 
-// The runs of what lies below the first combining mark.
-constexpr uint32_t kLatinEnd = 0x300;
-constexpr size_t kLatinCount =
-    static_cast<size_t>(std::lower_bound(std::begin(kRuns), std::end(kRuns), kLatinEnd << 11) - std::begin(kRuns));
+// The runs of what lies below the first combining mark, and of punctuation and currency signs up to the next mark. What
+// is not known counts as touched; so do two kinds of space there, for which form C has others.
+constexpr uint32_t kLatinEnd = 0x300, kSignsBegin = 0x2000, kSignsEnd = 0x20d0;
+constexpr const uint32_t* FirstRun(uint32_t point) {
+  return std::lower_bound(std::begin(kRuns), std::end(kRuns), point << 11);
+}
+constexpr size_t kSignsCount = static_cast<size_t>(FirstRun(kSignsEnd) - FirstRun(kSignsBegin));
+constexpr size_t kLatinCount = static_cast<size_t>(FirstRun(kLatinEnd) - FirstRun(0)) + 1 + kSignsCount + 1;
 constexpr auto kLatinRuns = [] {
   std::array<uint32_t, kLatinCount> runs{};
-  std::copy_n(std::begin(kRuns), kLatinCount, runs.begin());
+  uint32_t* out = std::copy(FirstRun(0), FirstRun(kLatinEnd), runs.data());
+  *out++ = kLatinEnd << 11 | kTouched;
+  out = std::copy(FirstRun(kSignsBegin), FirstRun(kSignsEnd), out);
+  *out = kSignsEnd << 11 | kTouched;
   return runs;
 }();
-static_assert(std::all_of(kLatinRuns.begin(), kLatinRuns.end(), [](uint32_t run) { return (run & 0xff) == 0; }),
-              "no character below touches another");
+static_assert(*FirstRun(kSignsBegin) >> 11 == kSignsBegin, "or the run before reaches into it");
+static_assert(std::all_of(kLatinRuns.begin(), kLatinRuns.end(),
+                          [](uint32_t run) { return (run & 0xff) == 0 || (run & 0xff) == kTouched; }) &&
+                  std::all_of(FirstRun(0), FirstRun(kLatinEnd), [](uint32_t run) { return (run & 0xff) == 0; }),
+              "no known character touches another");
 
 // Hangul syllables are arithmetic (The Unicode Standard, 3.12).
 constexpr uint32_t kSBase = 0xac00, kLBase = 0x1100, kVBase = 0x1161, kTBase = 0x11a7;
@@ -186,10 +196,13 @@ size_t WriteUtf8(uint32_t point, char* out) {
 }
 
 size_t FindUnknown(const TextRules& rules, std::string_view text) {
-  if (rules.end == kRawByte) return text.size();
+  if (rules.first_unknown == kRawByte) return text.size();
   for (size_t at = 0; at < text.size();) {
     const Utf8Char read = ReadUtf8(From(text, at));
-    if (read.kind == Utf8Char::Kind::kWhole && read.point >= rules.end) return at;
+    if (read.kind == Utf8Char::Kind::kWhole && read.point >= rules.first_unknown &&
+        (PropertiesIn(rules.runs, rules.run_count, read.point) & 0xff) == kTouched) {
+      return at;
+    }
     at += read.bytes;
   }
   return text.size();

@@ -52,14 +52,15 @@ struct TextChar {
 struct TextRules {
   const uint32_t* runs;  // classes of the code points; the layout stands in unicode.cc
   size_t run_count;
-  uint32_t end;  // code points from here on are not known
+  uint32_t first_unknown;  // code point from which on the runs say what is not known; kRawByte: all is
   // Null where every text of known characters is in form C. What they do is told below.
   bool (*is_surely_nfc)(std::string_view text);
   size_t (*to_nfc)(std::string_view text, uint32_t* points, uint32_t* spare, char* out);
 };
 extern const TextRules kUnicode;
-extern const TextRules
-    kLatin;  // up to U+02FF: the languages of western and central Europe, as they are usually written
+/// The languages of western and central Europe, as they are usually written: up to U+02FF, and from U+2002 to U+20CF,
+/// where typographic quotes and dashes and currency signs are.
+extern const TextRules kLatin;
 
 /// Where the first character that is not known begins, or text.size(). Raw bytes are known.
 size_t FindUnknown(const TextRules& rules, std::string_view text);

@@ -204,6 +204,31 @@ TEST_CASE("tokens are Hugging Face's, whether the index is built or stands in a 
   }
 }
 
+bool IsLatin(uint32_t point) { return point < 0x300 || (point >= 0x2002 && point < 0x20d0); }
+
+TEST_CASE("Latin rules know what form C leaves alone, and its classes") {
+  size_t known = 0;
+  for (uint32_t point = 0; point < kRawByte; ++point) {
+    char bytes[4];
+    const std::string_view text(bytes, WriteUtf8(point, bytes));
+    CAPTURE(point);
+    CHECK(FindUnknown(kUnicode, text) == text.size());
+    if (FindUnknown(kLatin, text) != text.size()) {
+      CHECK(!IsLatin(point));
+      continue;
+    }
+    ++known;
+    const bool surrogate = point >= 0xd800 && point < 0xe000;  // raw bytes
+    CHECK((IsLatin(point) || surrogate));
+    CHECK(ReadChar(kLatin, text, 0).kind == ReadChar(kUnicode, text, 0).kind);
+    CHECK(IsSurelyNfc(text));
+    uint32_t points[4 * kNfcGrowth], spare[4 * kNfcGrowth];
+    char normal[4 * kNfcGrowth];
+    CHECK(std::string_view(normal, ToNfc(text, points, spare, normal)) == text);
+  }
+  CHECK(known == 0x300 + 0x20d0 - 0x2002 + 0x800);
+}
+
 TEST_CASE("Latin rules give the same tokens, or say where another character stands") {
   Bound all(ReadData("vocab.gguf")), latin(ReadData("vocab.gguf"), kMaxText, kLatin);
   CHECK(latin.planned < all.planned);
@@ -214,7 +239,7 @@ TEST_CASE("Latin rules give the same tokens, or say where another character stan
     size_t stranger = golden.text.size();
     for (size_t at = 0; at < golden.text.size();) {
       const Utf8Char c = ReadUtf8(std::string_view(golden.text).substr(at));
-      if (c.kind == Utf8Char::Kind::kWhole && c.point >= 0x300) stranger = std::min(stranger, at);
+      if (c.kind == Utf8Char::Kind::kWhole && !IsLatin(c.point)) stranger = std::min(stranger, at);
       at += c.bytes;
     }
     if (stranger == golden.text.size()) {
@@ -232,7 +257,8 @@ TEST_CASE("Latin rules give the same tokens, or say where another character stan
   CHECK(taken >= 100);
   CHECK(refused >= 100);
   // Every character of these between letters, digits and spaces.
-  for (uint32_t point = 1; point < 0x300; ++point) {
+  for (uint32_t point = 1; point < 0x20d0; ++point) {
+    if (!IsLatin(point)) continue;
     char one[4];
     const std::string c(one, WriteUtf8(point, one));
     CAPTURE(point);
