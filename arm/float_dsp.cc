@@ -2,6 +2,9 @@
 //
 // The float kernels that are worth code of their own on a Cortex-M without vectors: the delta rule, whose rows go
 // through registers four at a time, and the rounding of activations. Each product and each sum rounds by itself.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_DSP
 #include <bit>
 
 #include "arm/dsp.h"
@@ -224,3 +227,5 @@ void DspConvSilu(float* u, size_t tokens, size_t channels, size_t begin, size_t 
 void DspQuantise(const Activations& x, size_t t) { RoundToken<Vector<Dsp>>(x, t); }
 
 }  // namespace thimble
+
+#endif  // THIMBLE_DSP

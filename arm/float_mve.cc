@@ -2,6 +2,9 @@
 //
 // The float kernels in Helium: the delta rule, norms, gates, the short convolution, the rounding of activations. Every
 // load and store of four floats lies on a float, which is all that this machine asks for.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_MVE
 #include <arm_mve.h>
 
 #include <bit>
@@ -234,3 +237,5 @@ void MveDeltaStep(const DeltaHead& head) {
 void MveDeltaChunk(const DeltaHead& head, float*) { MveDeltaStep(head); }
 
 }  // namespace thimble
+
+#endif  // THIMBLE_MVE

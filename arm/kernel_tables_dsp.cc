@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The table "dsp". What takes little of a token's time stays portable.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_DSP
 #include "arm/board_kernels.h"
 #include "arm/dsp.h"
 #include "core/portable.h"
@@ -24,3 +27,5 @@ constinit const Kernels kDspKernels = {
 };
 
 }  // namespace thimble
+
+#endif  // THIMBLE_DSP

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The table "mve". What takes little of a token's time stays portable.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_MVE
 #include "arm/board_kernels.h"
 #include "arm/mve.h"
 #include "core/portable.h"
@@ -24,3 +27,5 @@ constinit const Kernels kMveKernels = {
 };
 
 }  // namespace thimble
+
+#endif  // THIMBLE_MVE

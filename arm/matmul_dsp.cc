@@ -5,6 +5,9 @@
 // every second one beside the next but one, as weights come out of their words. The loops over blocks are in assembly
 // language: they need every register that there is, and a compiler that does not find them all takes twice as many
 // instructions.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_DSP
 #include <arm_acle.h>
 
 #include <bit>
@@ -292,3 +295,5 @@ void DspMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, 
 }
 
 }  // namespace thimble
+
+#endif  // THIMBLE_DSP

@@ -3,6 +3,9 @@
 // Products of Q4_0 and Q8_0 as they lie in a file, and activations in 8 bits, by Helium: sixteen products and their sum
 // in one instruction. Four rows at a time, whose scales are gathered into one vector. The loops over blocks are in
 // assembly language: of eight vector registers a compiler has too few.
+#include "arm/board_isa.h"
+
+#ifdef THIMBLE_MVE
 #include <arm_mve.h>
 
 #include "arm/mve.h"
@@ -155,3 +158,5 @@ void MveMatmul(const Matrix& w, size_t begin, size_t end, const Activations& x, 
 }
 
 }  // namespace thimble
+
+#endif  // THIMBLE_MVE
