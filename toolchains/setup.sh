@@ -48,6 +48,10 @@ need() {  # PROGRAM PACKAGE
   has "$1" || missing="$missing $2"
 }
 
+need_module() {  # MODULE PACKAGE, of Debian's own Python
+  /usr/bin/python3 -c "import $1" 2> /dev/null || missing="$missing $2"
+}
+
 install_missing() {  # PURPOSE
   [ -z "$missing" ] || install "$1" $missing
   missing=
@@ -95,6 +99,8 @@ setup() {  # GROUP
     cortex-m)
       need qemu-system-arm qemu-system-arm
       need arm-none-eabi-g++ "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib"
+      need_module kconfiglib python3-kconfiglib
+      need_module yaml python3-yaml
       install_missing "the Cortex-M presets"
       ;;
     lint)

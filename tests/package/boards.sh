@@ -10,17 +10,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 rm -rf "$work"
 mkdir -p "$work"
+python=/usr/bin/python3  # Debian's own, which sees Debian's packages
+[ "$how" = cmake ] || [ -x $python ] || { echo "$python is missing"; exit 77; }
 case $how in
   cmake)
     cmake -G Ninja -S "$here/board" -B "$work" -DTHIMBLE="$root" -DCMAKE_BUILD_TYPE=MinSizeRel \
       -DCMAKE_TOOLCHAIN_FILE="$here/board/toolchain.cmake"
     ;;
   zephyr)
-    /usr/bin/python3 "$here/zephyr/settings.py" "$root" "$work/config"  # Debian's, which sees Debian's kconfiglib
+    $python "$here/zephyr/settings.py" "$root" "$work/config"
     cmake -G Ninja -S "$here/zephyr" -B "$work" -DTHIMBLE="$root" -DDOTCONFIG="$work/config"
     ;;
   esp-idf)
-    /usr/bin/python3 "$here/esp-idf/manifest.py" "$root"
+    $python "$here/esp-idf/manifest.py" "$root"
     cmake -G Ninja -S "$here/esp-idf" -B "$work" -DTHIMBLE="$root"
     ;;
 esac

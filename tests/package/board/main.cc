@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A few lines of a stranger's firmware: something of every room, run on QEMU's board AN386. It ends with 0 where the kernels
-// of a Cortex-M4F are linked and work.
+// A few lines of a stranger's firmware: something of every room, run on QEMU's board AN386. It ends with 0 where the
+// kernels of a Cortex-M4F are linked and work.
 #include <array>
 #include <cstdint>
 #include <cstring>
