@@ -57,6 +57,6 @@ $cxx "$work"/*.o "$work/Thimble.a" -nostartfiles -L "$cortex_m" -T mps2.ld -Wl,-
 arm-none-eabi-size "$work/sketch.elf"
 answer=$(echo "how would you say fly in italian" | "$cortex_m/run.sh" mps2-an386 "$work/sketch.elf" | tr -d '\r')
 case $answer in
-  "translate 0.95"?) ;;
+  "translate 0.9"*) ;;
   *) fail "the sketch answers: $answer" ;;
 esac

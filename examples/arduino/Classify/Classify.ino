@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A sentence a line over the serial port; back comes what it wants, and how probable that is. The model stays in flash;
-// the program needs about 100 KB of RAM.
+// beside it the program takes 100 KB of flash and as much RAM, stack included.
 #include <Thimble.h>
 
 #include "model.h"  // kModel: a pack as bytes
 
 const size_t kText = 128;  // bytes of the longest sentence
 
-alignas(THIMBLE_ALIGN) unsigned char memory[96 * 1024];
+alignas(THIMBLE_ALIGN) unsigned char memory[80 * 1024];
 float p[256];  // this model has 151 answers
 thimble_choices *choices;
 thimble_task *task;
