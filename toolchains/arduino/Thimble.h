@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a sketch includes: the functions for C. Those of C++ are there too, by the names of the rooms ("core/session.h"). */
+ * What a sketch includes: the functions for C. Those of C++ are there too, by the names of the rooms
+ * ("core/session.h"). */
 #ifndef THIMBLE_ARDUINO_H_
 #define THIMBLE_ARDUINO_H_
 
