@@ -22,6 +22,7 @@ assert module["name"] == "thimble"
 assert os.path.isfile(os.path.join(root, module["build"]["cmake"], "CMakeLists.txt"))
 assert os.path.isfile(os.path.join(root, module["build"]["kconfig"]))
 
+os.environ["KCONFIG_WARN_UNDEF"] = "y"  # a symbol that neither of the two files has
 os.environ["THIMBLE"] = root
 os.environ["THIMBLE_KCONFIG"] = module["build"]["kconfig"]
 kconfig = kconfiglib.Kconfig(os.path.join(here, "Kconfig"), warn_to_stderr=False)
