@@ -18,7 +18,7 @@ constexpr uint64_t kModel = 5;
 constexpr size_t kUnit = 32;
 constexpr size_t kBlocks = 4;
 constexpr size_t kTurns = 40;
-constexpr Limits kLimits{.context = 24, .batch = 2, .k = Type::kQ8_0, .v = Type::kQ8_0, .state = StateForm::kI16};
+constexpr Limits kLimits{.context = 24, .batch = 1, .k = Type::kQ8_0, .v = Type::kQ8_0, .state = StateForm::kI16};
 
 // FNV-1a.
 uint64_t Hash(uint64_t hash, std::span<const std::byte> bytes) {

@@ -17,7 +17,7 @@
 namespace thimble {
 namespace {
 
-constexpr Limits kLimits{.context = 64, .batch = 16, .k = Type::kF32, .v = Type::kF32};
+constexpr Limits kLimits{.context = 64, .batch = 2, .k = Type::kF32, .v = Type::kF32};
 constexpr size_t kMaxText = 256;
 constexpr size_t kMaxChoices = 256;
 
@@ -50,7 +50,7 @@ class Classifier {
     const Result<Model> model = LoadQwen35(*file, arena);
     if (!model) return model.error();
     model_ = *model;
-    const Result<Tokenizer> tokenizer = Tokenizer::Bind(*file, kMaxText, arena);
+    const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(*file, kMaxText, arena);
     if (!tokenizer) return tokenizer.error();
     tokenizer_ = *tokenizer;
     if (const Error error = BindChoices(arena); !error.ok()) return error;
