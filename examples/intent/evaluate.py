@@ -12,6 +12,7 @@ A query counts as "none of these" when that is its label or when its probability
 import argparse
 import json
 import os
+import shlex
 import struct
 import subprocess
 import sys
@@ -65,15 +66,26 @@ def gguf_keys(path):
 
 # ------------------------------------------------------------------------------------------------- predictions
 
+def answers(command, texts):
+    """The lines that a program prints for `texts`, one each; those that open with # are its figures."""
+    done = subprocess.run(command, input="\n".join(texts) + "\n", text=True, encoding="utf-8", stdout=subprocess.PIPE,
+                          check=True)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    if len(lines) != len(texts):
+        sys.exit("evaluate.py: %d sentences in, %d answers out" % (len(texts), len(lines)))
+    return lines
+
+
 def through_thimble(program, model, texts, options):
     """[(label, p)] of `texts`, one process for all of them."""
-    done = subprocess.run([program, "classify", model, "--json", "--quiet"] + options,
-                          input="\n".join(texts) + "\n",
-                          text=True, encoding="utf-8", stdout=subprocess.PIPE, check=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    if len(rows) != len(texts):
-        sys.exit("evaluate.py: %d sentences in, %d answers out" % (len(texts), len(rows)))
+    rows = map(json.loads, answers([program, "classify", model, "--json", "--quiet"] + options, texts))
     return [(row["label"], row["p"]) for row in rows]
+
+
+def through_firmware(command, texts):
+    """The same by examples/firmware/intent on a board, which prints label<TAB>p<TAB>ticks."""
+    rows = [line.split("\t") for line in answers(shlex.split(command), texts)]
+    return [(label, float(p)) for label, p, _ in rows]
 
 
 def read_predictions(path):
@@ -108,6 +120,7 @@ def main():
     ap.add_argument("--kv", default="f16", help="the program's key/value cache")
     ap.add_argument("--state", default="f32", help="the program's DeltaNet states")
     ap.add_argument("--backend", default="auto", help="the program's kernels")
+    ap.add_argument("--firmware", help="the command that runs examples/firmware/intent: through it, not the program")
     ap.add_argument("--predictions", help="score this file of sentence<TAB>label<TAB>p lines, run nothing")
     ap.add_argument("--reference", help="such a file to compare with, made by reference.py")
     ap.add_argument("--out", help="write the predictions to this file")
@@ -123,7 +136,12 @@ def main():
     texts_of_all, predictions_of_all = [], []
     for way in a.ways:
         texts = [data.WAYS[way](text) for text, _ in rows]
-        predictions = [stored[t] for t in texts] if stored else through_thimble(a.thimble, a.model, texts, options)
+        if stored:
+            predictions = [stored[t] for t in texts]
+        elif a.firmware:
+            predictions = through_firmware(a.firmware, texts)
+        else:
+            predictions = through_thimble(a.thimble, a.model, texts, options)
         report(way, predictions, truth, none, threshold)
         if reference:
             pairs = [(p, reference[t]) for t, p in zip(texts, predictions)]
