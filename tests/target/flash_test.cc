@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session of the firmware's intent model in two flash sectors, simulated in the board's RAM: the power fails at moments
-// spread over the whole of a save, and what the next start finds is what was last kept or what was being kept.
+// A session of the firmware's intent model in two flash sectors, simulated in the board's RAM: the power fails at
+// moments spread over the whole of a save, and what the next start finds is what was last kept or what was being kept.
 #include <cstdint>
 #include <span>
 

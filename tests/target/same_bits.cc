@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The intent model of the firmware with the portable kernels, from its bytes: a hash of all the logits behind a fixed sequence
-// of tokens, for several limits. A board must print what this machine prints (same_bits.sh). In each run the session is
-// kept in an image half way, taken back from it, and must go on as before.
-// The stack that all of this has used stands beside the hash.
+// The intent model of the firmware with the portable kernels, from its bytes: a hash of all the logits behind a fixed
+// sequence of tokens, for several limits. A board must print what this machine prints (same_bits.sh). In each run the
+// session is kept in an image half way, taken back from it, and must go on as before. The stack that all of this has
+// used stands beside the hash.
 #include <array>
 #include <cstdint>
 #include <span>

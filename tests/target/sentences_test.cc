@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of tests/data/intent/s_sentences.tsv from the console: a sentence, and the label and probability that Hugging Face
-// computes from the same file's decoded weights. The model must say the same.
+// Lines of tests/data/intent/s_sentences.tsv from the console: a sentence, and the label and probability that Hugging
+// Face computes from the same file's decoded weights. The model must say the same.
 #include <algorithm>
 #include <array>
 #include <cstdint>
