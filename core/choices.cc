@@ -12,20 +12,24 @@
 namespace thimble {
 namespace {
 
-bool IsFinite(double x) { return x - x == 0.0; }
+bool IsFinite(float x) { return x - x == 0.0f; }
 
 // log(sum of e^x); NaN when one of them is NaN or plus infinity.
-double LogSumExp(std::span<const float> x) {
+ExactSum LogSumExp(std::span<const float> x) {
   const float largest = *std::max_element(x.begin(), x.end());
-  double sum = 0.0;
-  for (const float value : x) sum += static_cast<double>(Exp(value - largest));
-  return IsFinite(sum) ? static_cast<double>(largest) + LogDouble(sum) : sum;
+  ExactSum sum;
+  for (const float value : x) sum.Add(Exp(value - largest));
+  if (!IsFinite(sum.value)) return sum;
+  ExactSum log = ExactLog(sum.value);
+  log.Add(sum.rest / sum.value);
+  log.Add(largest);
+  return log;
 }
 
 // Makes logarithms of shares logarithms of probabilities.
 void Normalise(std::span<float> log_p) {
-  const double total = LogSumExp(log_p);
-  for (float& value : log_p) value = static_cast<float>(static_cast<double>(value) - total);
+  const ExactSum total = LogSumExp(log_p);
+  for (float& value : log_p) value = (value - total.value) - total.rest;
 }
 
 // -1, 0 or 1 as `a` stands before, beside or behind `b` in lexicographic order, the beginning of another before it.
@@ -62,16 +66,15 @@ Error Choices::Bind(std::span<const std::span<const Token>> choices, Token end, 
 }
 
 Error Choices::Place(size_t choices, size_t tokens, size_t longest, Arena& arena) {
-  if (choices > INT32_MAX / 2 || tokens > INT32_MAX / 2 - 1) {
-    return {Status::kTooLarge, "the choices have too many tokens"};
-  }
-  const size_t nodes = choices + tokens + 1;
+  if (tokens > INT32_MAX || longest > UINT16_MAX) return {Status::kTooLarge, "the choices have too many tokens"};
+  // Where a choice begins another one, the nodes of its own tokens are the other's, so that one is left for its end.
+  const size_t nodes = tokens + 1;
   size_ = choices;
   deepest_ = longest == 0 ? 0 : longest - 1;
   order_ = arena.Take<uint32_t>(size_);
-  nodes_ = arena.Take<Node>(nodes);
+  nodes_ = arena.Take<Node>(nodes + 1);
   tokens_ = arena.Take<Token>(nodes);
-  scores_ = arena.Take<double>(nodes);
+  scores_ = arena.Take<ExactSum>(nodes);
   path_ = arena.Take<uint32_t>(longest);
   saved_ = arena.Take<uint32_t>(longest);
   return arena.error();
@@ -110,23 +113,23 @@ Error Choices::Build(std::span<const std::span<const Token>> choices, Token end)
   node_count_ = 0;
   AddNode(0, 0, static_cast<uint32_t>(size_), 0);
   for (uint32_t i = 0; i < node_count_; ++i) {
-    const Node& node = nodes_[i];
+    Node& node = nodes_[i];
+    node.first_child = node_count_;
     const bool whole = node.end - node.begin == 1 && choices[order_[node.begin]].size() <= node.depth;
     if (whole) continue;
-    if (const Error error = AddChildren(choices, end, i); !error.ok()) return error;
+    if (const Error error = AddChildren(choices, end, node); !error.ok()) return error;
   }
+  nodes_[node_count_].first_child = node_count_;
   return {};
 }
 
-void Choices::AddNode(Token token, uint32_t begin, uint32_t end, uint32_t depth) {
-  nodes_[node_count_] = {begin, end, depth, 0, 0, 0};
+void Choices::AddNode(Token token, uint32_t begin, uint32_t end, size_t depth) {
+  nodes_[node_count_] = {begin, end, 0, static_cast<uint16_t>(depth), 0};
   tokens_[node_count_] = token;
   ++node_count_;
 }
 
-Error Choices::AddChildren(std::span<const std::span<const Token>> choices, Token end, uint32_t parent) {
-  Node& node = nodes_[parent];
-  node.first_child = node_count_;
+Error Choices::AddChildren(std::span<const std::span<const Token>> choices, Token end, const Node& node) {
   uint32_t begin = node.begin;
   const uint32_t shortest = order_[begin];
   const bool ends_here = choices[shortest].size() == node.depth;
@@ -147,14 +150,13 @@ Error Choices::AddChildren(std::span<const std::span<const Token>> choices, Toke
     AddNode(token, begin, stop, node.depth + 1);
     begin = stop;
   }
-  node.children = node_count_ - node.first_child;
   return {};
 }
 
 // The first child of `parent` at or behind `from` that has children itself; 0 when there is none.
 uint32_t Choices::NextInner(uint32_t parent, uint32_t from) const {
-  const uint32_t stop = nodes_[parent].first_child + nodes_[parent].children;
-  while (from < stop && nodes_[from].children == 0) ++from;
+  const uint32_t stop = nodes_[parent + 1].first_child;
+  while (from < stop && IsWhole(from)) ++from;
   return from < stop ? from : 0;
 }
 
@@ -166,10 +168,10 @@ bool Choices::Branches(uint32_t node) const {
 
 void Choices::CountCheckpoints() {
   checkpoints_wanted_ = checkpoints_needed();  // the root, which the walk always comes back to
-  nodes_[0].checkpoints = static_cast<uint32_t>(checkpoints_wanted_);
+  nodes_[0].checkpoints = static_cast<uint16_t>(checkpoints_wanted_);
   for (uint32_t i = 0; i < node_count_; ++i) {
-    for (uint32_t c = nodes_[i].first_child; c < nodes_[i].first_child + nodes_[i].children; ++c) {
-      nodes_[c].checkpoints = nodes_[i].checkpoints + (Branches(c) ? 1 : 0);
+    for (uint32_t c = nodes_[i].first_child; c < nodes_[i + 1].first_child; ++c) {
+      nodes_[c].checkpoints = static_cast<uint16_t>(nodes_[i].checkpoints + (Branches(c) ? 1 : 0));
       checkpoints_wanted_ = std::max<size_t>(checkpoints_wanted_, nodes_[c].checkpoints);
     }
   }
@@ -186,23 +188,25 @@ Error Choices::Score(Session& session, std::span<float> log_p, size_t first_chec
     return {Status::kBadArgument,
             "the choices are too long for the window's batch: Limits::batch must be at least this", deepest_};
   }
-  const size_t first_tokens = nodes_[0].children;
+  const size_t first_tokens = nodes_[1].first_child - nodes_[0].first_child;
   session.Scores({tokens_ + 1, first_tokens}, log_p.data());
-  for (size_t i = 0; i < first_tokens; ++i) scores_[1 + i] = static_cast<double>(log_p[i]);
+  for (size_t i = 0; i < first_tokens; ++i) scores_[1 + i] = {log_p[i]};
   if (deepest_ > 0) {
     session.Keep(first_checkpoint);
     const Error error = Walk(session, first_checkpoint);
     session.Recall(first_checkpoint);
     if (!error.ok()) return error;
   }
-  double largest = -std::numeric_limits<double>::infinity();
+  float largest = -std::numeric_limits<float>::infinity();
   for (uint32_t i = 1; i < node_count_; ++i) {
-    if (nodes_[i].children > 0) continue;
-    if (!IsFinite(scores_[i])) return {Status::kBadFile, "the model's logits are not numbers"};
-    largest = std::max(largest, scores_[i]);
+    if (!IsWhole(i)) continue;
+    if (!IsFinite(scores_[i].value)) return {Status::kBadFile, "the model's logits are not numbers"};
+    largest = std::max(largest, scores_[i].value);
   }
   for (uint32_t i = 1; i < node_count_; ++i) {
-    if (nodes_[i].children == 0) log_p[order_[nodes_[i].begin]] = static_cast<float>(scores_[i] - largest);
+    if (!IsWhole(i)) continue;
+    scores_[i].Add(-largest);
+    log_p[order_[nodes_[i].begin]] = scores_[i].value;
   }
   Normalise(log_p.first(size_));
   return {};
@@ -239,9 +243,13 @@ Error Choices::Walk(Session& session, size_t first_checkpoint) {
 }
 
 void Choices::ScoreChildren(uint32_t node, std::span<const float> logits) {
-  const double base = scores_[node] - LogSumExp(logits);
-  for (uint32_t c = nodes_[node].first_child; c < nodes_[node].first_child + nodes_[node].children; ++c) {
-    scores_[c] = base + static_cast<double>(logits[static_cast<size_t>(tokens_[c])]);
+  const ExactSum total = LogSumExp(logits);
+  ExactSum base = scores_[node];
+  base.Add(-total.rest);
+  base.Add(-total.value);
+  for (uint32_t c = nodes_[node].first_child; c < nodes_[node + 1].first_child; ++c) {
+    scores_[c] = base;
+    scores_[c].Add(logits[static_cast<size_t>(tokens_[c])]);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/config.h"
 #include "core/error.h"
+#include "core/math.h"
 #include "core/session.h"
 
 namespace thimble {
@@ -53,19 +54,19 @@ class Choices {
 
  private:
   // A prefix of one or more choices, those in [begin, end) of the sorted order. Nodes lie level by level, so that
-  // children lie side by side; a node without children is a whole choice.
+  // children lie side by side, up to the first child of the next node; a node without children is a whole choice.
   struct Node {
     uint32_t begin, end;
-    uint32_t depth;  // tokens on the way to it
     uint32_t first_child;
-    uint32_t children;
-    uint32_t checkpoints;  // worth holding while the session is here
+    uint16_t depth;        // tokens on the way to it
+    uint16_t checkpoints;  // worth holding while the session is here
   };
 
   Error Sort(std::span<const std::span<const Token>> choices);
   Error Build(std::span<const std::span<const Token>> choices, Token end);
-  Error AddChildren(std::span<const std::span<const Token>> choices, Token end, uint32_t parent);
-  void AddNode(Token token, uint32_t begin, uint32_t end, uint32_t depth);
+  Error AddChildren(std::span<const std::span<const Token>> choices, Token end, const Node& node);
+  void AddNode(Token token, uint32_t begin, uint32_t end, size_t depth);
+  bool IsWhole(uint32_t node) const { return nodes_[node].first_child == nodes_[node + 1].first_child; }
   uint32_t NextInner(uint32_t parent, uint32_t from) const;
   bool Branches(uint32_t node) const;
   void CountCheckpoints();
@@ -76,12 +77,12 @@ class Choices {
   size_t deepest_ = 0;  // depth of the deepest node with children: the most tokens that are fed at a time
   size_t checkpoints_wanted_ = 0;
   uint32_t node_count_ = 0;
-  uint32_t* order_ = nullptr;  // [size], indices of the choices in the order of their tokens
-  Node* nodes_ = nullptr;      // [tokens of all choices + size + 1]; the root is the first
-  Token* tokens_ = nullptr;    // the same number: the last token of each node's prefix
-  double* scores_ = nullptr;   // the same number: score of each node's prefix, without the first token's normaliser
-  uint32_t* path_ = nullptr;   // [deepest + 1], the nodes from the root to the one that is being scored
-  uint32_t* saved_ = nullptr;  // [deepest + 1], the depths that the checkpoints in use hold
+  uint32_t* order_ = nullptr;   // [size], indices of the choices in the order of their tokens
+  Node* nodes_ = nullptr;       // [tokens of all choices + 2]; the root is the first, behind the last is where they end
+  Token* tokens_ = nullptr;     // [tokens of all choices + 1], the last token of each node's prefix
+  ExactSum* scores_ = nullptr;  // the same number: score of each node's prefix, without the first token's normaliser
+  uint32_t* path_ = nullptr;    // [deepest + 1], the nodes from the root to the one that is being scored
+  uint32_t* saved_ = nullptr;   // [deepest + 1], the depths that the checkpoints in use hold
 };
 
 /// out[i] = log of p(i) / p_content_free(i), normalised over the set: what the answers' own frequency does to a choice

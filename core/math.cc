@@ -47,10 +47,22 @@ float Exp(float x) {
   return x == x ? y : x;
 }
 
+void ExactSum::Add(float x) {
+  const float sum = value + x;
+  const float added = sum - value;
+  const float lost = (value - (sum - added)) + (x - added) + rest;
+  value = sum + lost;
+  rest = lost - (value - sum);
+}
+
 float Log(float x) {
   if (x == 0.0f) return -std::numeric_limits<float>::infinity();
   if (!(x > 0.0f) || x == std::numeric_limits<float>::infinity())
     return x > 0.0f ? x : std::numeric_limits<float>::quiet_NaN();
+  return ExactLog(x).value;
+}
+
+ExactSum ExactLog(float x) {
   // x = m 2^e with m in [sqrt(1/2), sqrt(2)), then log m by a polynomial in m - 1.
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   int32_t exponent = static_cast<int32_t>(bits >> 23) - 126;
@@ -71,7 +83,10 @@ float Log(float x) {
   p = p * f - 2.4999993993e-1f;
   p = p * f + 3.3333331174e-1f;
   const float e = static_cast<float>(exponent);
-  return f + (p * f * square + e * -2.12194440e-4f - 0.5f * square) + e * 0.693359375f;
+  ExactSum sum = {e * 0.693359375f};  // ln 2 in two parts, the first of few bits
+  sum.Add(f);
+  sum.Add(p * f * square + e * -2.12194440e-4f - 0.5f * square);
+  return sum;
 }
 
 float Softplus(float x) {

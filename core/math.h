@@ -17,8 +17,19 @@ inline float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 /// x * Sigmoid(x)
 inline float Silu(float x) { return x / (1.0f + Exp(-x)); }
 
-/// Natural logarithm of a normal x > 0, to about 1 unit in the last place. Log(0) is minus infinity.
+/// A sum that keeps what additions round away: value + rest, value the sum rounded to a float. About twice a float's
+/// digits. Dekker, "A floating-point technique for extending the available precision", 1971.
+struct ExactSum {
+  float value = 0.0f, rest = 0.0f;
+
+  void Add(float x);
+};
+
+/// Natural logarithm of a normal x > 0, within 0.9 units in the last place. Log(0) is minus infinity.
 float Log(float x);
+
+/// The same, of a finite x, within 1.1e-8 and a third of a unit in the last place of a float.
+ExactSum ExactLog(float x);
 
 /// log(1 + e^x), also accurate where e^x is small.
 float Softplus(float x);

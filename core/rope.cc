@@ -12,10 +12,9 @@ constexpr double kTwoPi = 6.28318530717958647693;
 constexpr double kTurnsPerRadian = 18446744073709551616.0 / kTwoPi;  // in 2^-64 turns
 
 // The pair that turns `rotations` times within the original context: YaRN's correction dimension.
-double CorrectionPair(const RopeConfig& rope, double rotations) {
+double CorrectionPair(const RopeConfig& rope, double log_base, float rotations) {
   const double context = rope.original_context_length;
-  return rope.dimension_count * LogDouble(context / (kTwoPi * rotations)) /
-         (2.0 * LogDouble(static_cast<double>(rope.freq_base)));
+  return rope.dimension_count * LogDouble(context / (kTwoPi * static_cast<double>(rotations))) / (2.0 * log_base);
 }
 
 double Floor(double x) {
@@ -42,8 +41,8 @@ float RopeFrequencies(const RopeConfig& rope, uint64_t* frequencies) {
   double high = 0.0;
   if (yarn) {
     const double last = static_cast<double>(rope.dimension_count) - 1.0;
-    low = Clamp(Floor(CorrectionPair(rope, static_cast<double>(rope.yarn_beta_fast))), 0.0, last);
-    high = Clamp(-Floor(-CorrectionPair(rope, static_cast<double>(rope.yarn_beta_slow))), 0.0, last);
+    low = Clamp(Floor(CorrectionPair(rope, log_base, rope.yarn_beta_fast)), 0.0, last);
+    high = Clamp(-Floor(-CorrectionPair(rope, log_base, rope.yarn_beta_slow)), 0.0, last);
     if (high - low < 0.001) high = low + 0.001;
   }
   for (size_t i = 0; i < pairs; ++i) {
