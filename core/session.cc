@@ -34,6 +34,12 @@ size_t DeltaNetFloats(const Config& c) {
 size_t AttentionFloatsPerToken(const Config& c) { return 3 * c.attention_dim() + 2 * c.kv_dim(); }
 size_t FeedForwardFloats(const Config& c) { return 2 * size_t{c.feed_forward_length}; }
 
+// And in all: the residual, the input and the output of a layer, and what is inside.
+size_t ActivationFloats(const Config& c) {
+  return 3 * size_t{c.embedding_length} +
+         std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c)));
+}
+
 // Columns of the widest matrix.
 size_t WidestInput(const Config& c) {
   return std::max<size_t>(std::max<size_t>(c.embedding_length, c.feed_forward_length),
@@ -160,12 +166,7 @@ SessionPlan Session::Layout(const Config& c, const Limits& limits, const Backend
   const size_t with_sinks = ring_.sinks == 0 ? 0 : batch;
   const size_t workers = WorkerCount(backend);
   scratch_bytes_ = (ScratchBytes(c, limits, *backend.kernels) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
-  logits_ = arena.Take<float>(c.vocab_size);
-  residual_ = arena.Take<float>(batch, c.embedding_length);
-  normed_ = arena.Take<float>(batch, c.embedding_length);
-  mixed_ = arena.Take<float>(batch, c.embedding_length);
-  mixer_ = arena.Take<float>(
-      batch, std::max<size_t>(DeltaNetFloats(c), std::max<size_t>(AttentionFloatsPerToken(c), FeedForwardFloats(c))));
+  logits_ = arena.Take<float>(batch, std::max<size_t>((c.vocab_size + batch - 1) / batch, ActivationFloats(c)));
   cos_sin_ = arena.Take<float>(batch, c.rope.dimension_count);
   sink_cos_sin_ = arena.Take<float>(with_sinks, c.rope.dimension_count);
   sink_q_ = arena.Take<float>(with_sinks, c.attention_dim());
@@ -199,6 +200,11 @@ Error Session::Bind(const Model& model, const Limits& limits, const Backend& bac
   limits_ = limits;
   limits_.batch = static_cast<uint32_t>(std::min<size_t>(limits.batch, rows()));
   backend_ = backend;
+  const size_t width = size_t{limits_.batch} * model.config.embedding_length;
+  residual_ = logits_;
+  normed_ = residual_ + width;
+  mixed_ = normed_ + width;
+  mixer_ = mixed_ + width;
   Reset();
   return {};
 }

@@ -50,8 +50,8 @@ class Session {
 
   /// Runs `tokens` (each in [0, vocab_size)) through the model. kFull, before anything is lost, when they do not fit in
   /// the context, which cannot happen with a window; kBadArgument for an id outside the vocabulary. `logits`: empty, or
-  /// [tokens.size()][vocab_size] floats that receive the logits behind every token. `positions`: empty for text (each
-  /// token follows the one before), or one per token.
+  /// [tokens.size()][vocab_size] floats, not those of Logits, that receive the logits behind every token. `positions`:
+  /// empty for text (each token follows the one before), or one per token.
   Error Feed(std::span<const Token> tokens, std::span<float> logits = {}, std::span<const Position> positions = {});
 
   /// The logits behind the last token, [vocab_size]; computed at the first call. The caller may change them until the
@@ -240,7 +240,7 @@ class Session {
   uint64_t oldest_ = 0;               // tokens after which history_ has the oldest state
 
   // Work.
-  float* logits_ = nullptr;        // [vocab_size]
+  float* logits_ = nullptr;        // [vocab_size], where activations lie during a batch
   float* residual_ = nullptr;      // [batch][embedding_length]
   float* normed_ = nullptr;        // [batch][embedding_length], the input of a mixer or feed-forward network
   float* mixed_ = nullptr;         // [batch][embedding_length], its output, not yet added to the residual
