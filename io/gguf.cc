@@ -342,7 +342,7 @@ std::optional<std::string_view> GgufValue::AsString() const {
 
 std::optional<GgufStrings> GgufValue::AsStrings() const {
   if (type != GgufType::kArray || element != GgufType::kString) return std::nullopt;
-  return GgufStrings(data, count);
+  return GgufStrings{data, count};
 }
 
 std::optional<double> GgufValue::NumberAt(uint64_t i) const {

@@ -37,8 +37,7 @@ enum class GgufType : uint32_t {
 size_t GgufTypeBytes(GgufType type);
 
 /// The strings of an array value, in order. Forward only: each stands behind the one before.
-class GgufStrings {
- public:
+struct GgufStrings {
   class Iterator {
    public:
     Iterator(const std::byte* at, uint64_t left) : at_(at), left_(left) {}
@@ -51,15 +50,12 @@ class GgufStrings {
     uint64_t left_;
   };
 
-  GgufStrings() = default;
-  GgufStrings(const std::byte* data, uint64_t count) : data_(data), count_(count) {}
-  uint64_t size() const { return count_; }
-  Iterator begin() const { return Iterator(data_, count_); }
+  uint64_t size() const { return count; }
+  Iterator begin() const { return Iterator(data, count); }
   Iterator end() const { return Iterator(nullptr, 0); }
 
- private:
-  const std::byte* data_ = nullptr;
-  uint64_t count_ = 0;
+  const std::byte* data = nullptr;  // the length of the first
+  uint64_t count = 0;
 };
 
 /// One metadata entry. The As functions are empty when the entry is of another kind.

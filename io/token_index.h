@@ -72,6 +72,7 @@ class TokenIndex {
   /// kUnsupported: of another version; kBadFile: not of these tokens.
   static Result<TokenIndex> Read(const Gguf& file, const Vocabulary& vocabulary);
 
+  const uint32_t* words() const { return byte_tokens_ - kFront; }
   std::string_view Text(Token token) const;
   std::span<const uint32_t> specials() const { return {specials_, special_count_}; }
   const uint32_t* byte_tokens() const { return byte_tokens_; }  // [256]

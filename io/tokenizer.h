@@ -4,7 +4,6 @@
 // strings stay in the mapped file, and its index too if it has one.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,8 +14,8 @@
 #include "core/error.h"
 #include "io/bpe.h"
 #include "io/gguf.h"
-#include "io/pretokenizer.h"
 #include "io/token_index.h"
+#include "io/tokenizer_view.h"
 #include "io/unicode.h"
 
 namespace thimble {
@@ -51,8 +50,14 @@ class Tokenizer {
   static Result<Tokenizer> BindIndexed(const Gguf& file, size_t max_text, Arena& arena,
                                        const TextRules& rules = kUnicode);
 
+  /// The same of what was proven before: it only takes memory, and what reads files is not linked.
+  static Result<Tokenizer> Bind(const TokenizerView& view, size_t max_text, Arena& arena,
+                                const TextRules& rules = kUnicode);
+
+  Tokenizer() = default;
+
   /// Tokens in the vocabulary, padding rows included.
-  uint32_t size() const { return static_cast<uint32_t>(vocabulary_.size); }
+  uint32_t size() const { return static_cast<uint32_t>(view_.vocabulary.size); }
 
   /// Writes the tokens of `text` to `out` and returns their number: the ids that Hugging Face's tokenizer gives,
   /// nothing added. kTooLarge when text is longer than max_text; kUnsupported with the byte where a character begins
@@ -65,21 +70,21 @@ class Tokenizer {
   std::string_view TokenText(Token token) const;
   /// Its bytes; returns how many. `out` has max_token_bytes() of room.
   size_t Decode(Token token, std::span<char> out) const;
-  size_t max_token_bytes() const { return vocabulary_.max_bytes; }
+  size_t max_token_bytes() const { return view_.vocabulary.max_bytes; }
 
   /// Not to be printed.
   bool IsControl(Token token) const {
-    return vocabulary_.Has(token) && vocabulary_.TypeOf(token) == Vocabulary::kControl;
+    return view_.vocabulary.Has(token) && view_.vocabulary.TypeOf(token) == Vocabulary::kControl;
   }
   /// Never to be sampled.
   bool IsUnused(Token token) const {
-    return !vocabulary_.Has(token) || vocabulary_.TypeOf(token) == Vocabulary::kUnused;
+    return !view_.vocabulary.Has(token) || view_.vocabulary.TypeOf(token) == Vocabulary::kUnused;
   }
 
   /// A control or user-defined token by its text; kNotFound.
   Result<Token> Find(std::string_view special) const;
   /// Where generation stops, none twice: the file's eos and eot, <|im_end|>, <|endoftext|>.
-  std::span<const Token> end_tokens() const { return std::span(end_tokens_).first(end_count_); }
+  std::span<const Token> end_tokens() const { return std::span(view_.end_tokens).first(view_.end_count); }
 
   /// A special token within a text: `bytes` from `at` on spell `token`.
   struct Special {
@@ -91,29 +96,19 @@ class Tokenizer {
   Special NextSpecial(std::string_view text) const;
 
   /// The most tokens that a text of this many bytes can have.
-  size_t MaxTokens(size_t text_bytes) const { return (nfc_ ? kNfcGrowth : 1) * text_bytes; }
+  size_t MaxTokens(size_t text_bytes) const { return (view_.nfc ? kNfcGrowth : 1) * text_bytes; }
 
  private:
   struct Sink;
 
-  Error ReadKeys(const Gguf& file);
+  Tokenizer(const TokenizerView& view, const TextRules& rules);
   Error TakeWork(size_t max_text, Arena& arena);
-  void FindBegins();
-  Error AddEnds(const Gguf& file);
-  void AddEnd(Token token);
-
   void EncodeText(std::string_view text, Sink& sink);
 
-  Vocabulary vocabulary_;
+  TokenizerView view_;  // nfc: only where the rules have something to do
   TokenIndex index_;
   BpeWork work_;
-  std::array<uint64_t, 4> special_begins_ = {};  // bit b: a special token begins with byte b
-  std::array<Token, 4> end_tokens_ = {};
-  size_t end_count_ = 0;
-
-  PreTokenizer pre_ = PreTokenizer::kQwen35;
   const TextRules* rules_ = nullptr;
-  bool nfc_ = true;
   size_t max_text_ = 0;
   char* normal_ = nullptr;  // [kNfcGrowth * max_text_], normalised text; null without
 };

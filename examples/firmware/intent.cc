@@ -13,13 +13,12 @@
 #include "core/session.h"
 #include "examples/firmware/console.h"
 #include "examples/firmware/intent_plan.h"
-#include "io/load_qwen35.h"
-#include "io/task.h"
+#include "io/linked_model.h"
 
 namespace thimble {
 namespace {
 
-constexpr size_t kArenaBytes = 67 * 1024;
+constexpr size_t kArenaBytes = 65 * 1024;
 static_assert(THIMBLE_PLAN_BYTES <= kArenaBytes, "raise kArenaBytes to what intent_plan.h says");
 alignas(Arena::kAlign) std::byte arena_bytes[kArenaBytes];
 
@@ -32,27 +31,19 @@ constexpr Limits kLimits{.context = THIMBLE_PLAN_CONTEXT,
 
 class Intent {
  public:
-  // In a frame of its own: what only opening needs is gone afterwards.
   Error Open(std::span<const std::byte> bytes) {
+    if (const Error error = kLinkedModel.Check(bytes); !error.ok()) return error;
     if (bytes.size() != THIMBLE_PLAN_MODEL_BYTES) {
-      return {Status::kBadFile, "the model is not the one of intent_plan.h", {}, {}, bytes.size()};
+      return {Status::kBadFile, "intent_plan.h was written for another model than intent_model.cc"};
     }
-    const Result<Gguf> file = Gguf::Open({&bytes, 1});
-    if (!file) return file.error();
-    const Result<Task> task = ReadTask(*file);
-    if (!task) return task.error();
-    task_ = *task;
     Arena arena(arena_bytes);
-    const Result<Model> model = LoadQwen35(*file, arena);
-    if (!model) return model.error();
-    model_ = *model;
-    const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(*file, kPromptBytes, arena, kLatin);
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(kLinkedModel.tokenizer, kPromptBytes, arena, kLatin);
     if (!tokenizer) return tokenizer.error();
     tokenizer_ = *tokenizer;
-    if (const Error error = BindChoices(arena); !error.ok()) return error;
+    if (const Error error = BindAnswers(choices_, arena); !error.ok()) return error;
     Backend backend;
     backend.kernels = &BoardKernels();
-    if (const Error error = session_.Bind(model_, kLimits, backend, arena); !error.ok()) return error;
+    if (const Error error = session_.Bind(kLinkedModel.model, kLimits, backend, arena); !error.ok()) return error;
     used_ = arena.used();
     return {};
   }
@@ -67,30 +58,27 @@ class Intent {
     if (text.size() > THIMBLE_PLAN_TEXT) {
       return Error{Status::kTooLarge, "a sentence must be shorter than this many bytes", {}, {}, THIMBLE_PLAN_TEXT};
     }
-    const size_t length = NormaliseText(task_, text, plain_);
-    const Result<size_t> count = EncodePrompt(task_.prompt, {plain_.data(), length}, tokenizer_, scratch_, tokens_);
+    const Task& task = kLinkedModel.task;
+    const size_t length = NormaliseText(task, text, plain_);
+    const Result<size_t> count = EncodePrompt(task.prompt, {plain_.data(), length}, tokenizer_, scratch_, tokens_);
     if (!count) return count.error();
     session_.Reset();
     if (const Error error = session_.Feed({tokens_.data(), *count}); !error.ok()) return error;
     if (const Error error = choices_.Score(session_, log_p_); !error.ok()) return error;
     const auto best = std::max_element(log_p_.begin(), log_p_.end());
-    return Answer{AnswerName(task_, static_cast<size_t>(best - log_p_.begin())), Exp(*best), *count};
+    return Answer{AnswerName(task, static_cast<size_t>(best - log_p_.begin())), Exp(*best), *count};
   }
 
   size_t used() const { return used_; }
 
  private:
-  Error BindChoices(Arena& arena) {
-    std::array<Token, THIMBLE_PLAN_CHOICES> tokens;
-    std::array<std::span<const Token>, THIMBLE_PLAN_CHOICES> choices;
-    const Result<size_t> count = FindAnswers(task_, tokenizer_, tokens);
-    if (!count) return count.error();
-    for (size_t i = 0; i < *count; ++i) choices[i] = {&tokens[i], 1};
-    return choices_.Bind({choices.data(), *count}, -1, model_.config.vocab_size, arena);
+  static Error BindAnswers(Choices& choices, Arena& arena) {
+    const std::span<const Token> answers = kLinkedModel.answers;
+    std::array<std::span<const Token>, THIMBLE_PLAN_CHOICES> spans;
+    for (size_t i = 0; i < spans.size(); ++i) spans[i] = answers.subspan(i, 1);
+    return choices.Bind(spans, -1, kLinkedModel.model.config.vocab_size, arena);
   }
 
-  Task task_;
-  Model model_;
   Tokenizer tokenizer_;
   Choices choices_;
   Session session_;

@@ -13,4 +13,4 @@
 #define THIMBLE_PLAN_STATE               1  /* 16 bits */
 #define THIMBLE_PLAN_WINDOW              0  /* tokens; 0: the whole context */
 #define THIMBLE_PLAN_SINKS               4  /* tokens, with a window */
-#define THIMBLE_PLAN_BYTES           68224  /* of the arena, at most: pointers of 32 bits take less */
+#define THIMBLE_PLAN_BYTES           53632  /* of the arena, at most: pointers of 32 bits take less */

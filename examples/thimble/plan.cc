@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // thimble plan: the memory of a firmware that chooses with a model's own question, as a table or as a header that the
-// firmware's own arena is checked against when it is compiled.
+// firmware's own arena is checked against when it is compiled; and what is in the model's file, as source that it
+// links.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
@@ -11,8 +12,9 @@
 #include "commands.h"
 #include "console.h"
 #include "core/choices.h"
-#include "io/load_qwen35.h"
+#include "io/linked_model.h"
 #include "io/task.h"
+#include "linked_source.h"
 #include "runtime.h"
 
 namespace thimble::program {
@@ -23,37 +25,43 @@ using Json = nlohmann::ordered_json;
 struct PlanOptions : ModelOptions {
   size_t text = 256;
   bool header = false;
+  bool source = false;
   bool json = false;
 };
 
 // What a firmware takes from its arena, in this order.
 struct Sections {
-  size_t views, tokenizer, choices;
+  size_t tokenizer, choices;
   SessionPlan session;
-  size_t total() const { return views + tokenizer + choices + session.total(); }
+  size_t total() const { return tokenizer + choices + session.total(); }
 };
 
 // `text` counts the question around it.
-Result<Sections> Measure(Runtime& runtime, const Task& task, const Limits& limits, size_t text) {
-  if (const Error error = runtime.BindVocabulary(text); !error.ok()) return error;
+Result<Sections> Measure(const Runtime& runtime, const ProvenFile& proven, const Limits& limits, size_t text) {
   Sections sections = {};
   Arena arena;
-  const Result<Model> views = LoadQwen35(runtime.file(), arena);
-  if (!views) return views.error();
-  sections.views = arena.used();
-  const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(runtime.file(), text, arena, kLatin);
+  const Result<Tokenizer> tokenizer = Tokenizer::Bind(proven.tokenizer, text, arena, kLatin);
   if (!tokenizer) return tokenizer.error();
-  sections.tokenizer = arena.used() - sections.views;
-  std::vector<Token> answers(task.choices.size());
-  const Result<size_t> count = FindAnswers(task, runtime.tokenizer(), answers);
-  if (!count) return count.error();
+  sections.tokenizer = arena.used();
   Choices choices;
-  if (const Error error = choices.Place(*count, *count, 1, arena); !error.ok()) return error;
-  sections.choices = arena.used() - sections.tokenizer - sections.views;
+  const size_t count = proven.answers.size();
+  if (const Error error = choices.Place(count, count, 1, arena); !error.ok()) return error;
+  sections.choices = arena.used() - sections.tokenizer;
   const Result<SessionPlan> session = Session::Plan(runtime.model().config, limits, {});
   if (!session) return session.error();
   sections.session = *session;
   return sections;
+}
+
+// All that a firmware would otherwise have to find for itself; the answers' tokens are put into `answers`.
+Result<ProvenFile> Prove(Runtime& runtime, const Task& task, std::vector<Token>* answers) {
+  const Result<TokenizerView> tokenizer = TokenizerView::Read(runtime.file());
+  if (!tokenizer) return tokenizer.error();
+  if (const Error error = runtime.BindVocabulary(0); !error.ok()) return error;
+  answers->resize(task.choices.size());
+  const Result<size_t> count = FindAnswers(task, runtime.tokenizer(), *answers);
+  if (!count) return count.error();
+  return ProvenFile{runtime.parts()[0], runtime.model(), *tokenizer, task, *answers};
 }
 
 Error PrintHeader(const PlanOptions& options, const Task& task, const Limits& limits, const Sections& sections,
@@ -83,32 +91,41 @@ Error PrintHeader(const PlanOptions& options, const Task& task, const Limits& li
   return Print(text);
 }
 
+Error PrintTable(const PlanOptions& options, const Sections& sections, size_t model_bytes) {
+  const Json rows = {{"tokenizer", sections.tokenizer},
+                     {"choices", sections.choices},
+                     {"state", sections.session.state},
+                     {"cache", sections.session.cache},
+                     {"work", sections.session.work},
+                     {"arena", sections.total()},
+                     {"model", model_bytes}};
+  if (options.json) return PrintLine(JsonLine(rows));
+  std::string text;
+  for (const auto& [name, bytes] : rows.items()) {
+    char line[80];
+    std::snprintf(line, sizeof line, "%-10s %9zu bytes\n", name.c_str(), bytes.get<size_t>());
+    text += line;
+  }
+  return Print(text);
+}
+
 int Plan(PlanOptions options) {
   options.threads = options.decode_threads = 1;
   Runtime runtime;
   if (const Error error = runtime.Open(options); !error.ok()) return Fail(error);
+  if (runtime.parts().size() != 1) return Fail("a firmware's model is one file; make a pack of it", options.model);
   const Result<Limits> limits = runtime.LimitsOf(options);
   if (!limits) return Fail(limits.error());
   const Result<Task> task = ReadTask(runtime.file());
   if (!task) return Fail(task.error());
-  const Result<Sections> sections = Measure(runtime, *task, *limits, options.text + task->prompt.size());
+  std::vector<Token> answers;
+  const Result<ProvenFile> proven = Prove(runtime, *task, &answers);
+  if (!proven) return Fail(proven.error());
+  const Result<Sections> sections = Measure(runtime, *proven, *limits, options.text + task->prompt.size());
   if (!sections) return Fail(sections.error());
-  Error error;
-  if (options.header) {
-    error = PrintHeader(options, *task, *limits, *sections, runtime.file_bytes());
-  } else {
-    const Json rows = {{"views", sections->views},         {"tokenizer", sections->tokenizer},
-                       {"choices", sections->choices},     {"state", sections->session.state},
-                       {"cache", sections->session.cache}, {"work", sections->session.work},
-                       {"arena", sections->total()},       {"model", runtime.file_bytes()}};
-    std::string text;
-    for (const auto& [name, bytes] : rows.items()) {
-      char line[80];
-      std::snprintf(line, sizeof line, "%-10s %9zu bytes\n", name.c_str(), bytes.get<size_t>());
-      text += line;
-    }
-    error = options.json ? PrintLine(JsonLine(rows)) : Print(text);
-  }
+  const Error error = options.header   ? PrintHeader(options, *task, *limits, *sections, runtime.file_bytes())
+                      : options.source ? Print(LinkedSource(*proven, limits->k, limits->v))
+                                       : PrintTable(options, *sections, runtime.file_bytes());
   return error.ok() ? kFine : Fail(error);
 }
 
@@ -128,7 +145,9 @@ void AddPlan(CLI::App& app, int& code) {
       ->option_text("N")
       ->check(Between(1, 1 << 20));
   command->add_flag("--header", options->header, "print a C header that the firmware's arena is checked against");
-  command->add_flag("--json", options->json, "print one JSON object")->excludes("--header");
+  command->add_flag("--source", options->source, "print C++ source that has the file's contents as constants")
+      ->excludes("--header");
+  command->add_flag("--json", options->json, "print one JSON object")->excludes("--header")->excludes("--source");
   command->callback([=, &code] { code = Plan(*options); });
 }
 

@@ -70,6 +70,7 @@ class Runtime {
   const Gguf& file() const { return file_; }
   const std::optional<PackStamp>& stamp() const { return stamp_; }  // of a pack
   uint64_t fingerprint() const { return ModelFingerprint(file_, mapped_.parts()); }
+  std::span<const std::span<const std::byte>> parts() const { return mapped_.parts(); }
   size_t file_bytes() const { return mapped_.parts()[0].size(); }  // of the first file
   const Model& model() const { return model_; }
   const Backend& backend() const { return backend_; }

@@ -484,7 +484,7 @@ TEST_CASE("inspect adds up") {
   }
 }
 
-TEST_CASE("plan counts a firmware's arena, and writes its header") {
+TEST_CASE("plan counts a firmware's arena, and writes its header and its source") {
   const std::string pack = std::string(THIMBLE_SOURCE_DIR) + "/examples/firmware/intent.thimble";
   const Json plan = RunFine({"plan", pack, "--json", "--ctx", "64", "--batch", "2"}).lines().at(0);
   size_t sum = 0;
@@ -498,6 +498,10 @@ TEST_CASE("plan counts a firmware's arena, and writes its header") {
   CHECK(one["cache"] == plan["cache"]);
   const std::string header = RunFine({"plan", pack, "--header", "--ctx", "64", "--batch", "2"}).out;
   CHECK(header.find(" " + plan["arena"].dump() + "  /* of the arena") != std::string::npos);
+  const std::string source = RunFine({"plan", pack, "--source", "--kv", "q8", "--v", "q4"}).out;
+  CHECK(source.find("{&kFormatF32, &kFormatQ4_0, &kFormatQ8_0, &kFormatIQ4_NL};") != std::string::npos);
+  CHECK(source.find("  .bytes = " + plan["model"].dump() + ",") != std::string::npos);
+  CHECK(source.find("{\" {text}<|im_end|>\", 17}") != std::string::npos);
   CheckError({"plan", kIntent}, 1, "thimble pack");
   CheckError({"plan", kTied}, 1, "thimble.prompt");
 }

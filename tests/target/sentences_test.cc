@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Lines of tests/data/intent/s_sentences.tsv from the console: a sentence, and the label and probability that Hugging
-// Face computes from the same file's decoded weights. The model must say the same.
+// Face computes from the same file's decoded weights. The firmware's linked model must say the same.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include "core/choices.h"
 #include "core/math.h"
 #include "core/session.h"
-#include "io/task.h"
+#include "io/linked_model.h"
 #include "tests/target/check.h"
 #include "tests/target/memory.h"
 
@@ -40,21 +40,13 @@ double ReadNumber(std::string_view text) {
 class Classifier {
  public:
   Error Bind() {
-    const std::span<const std::byte> part = BoardModel();
-    const Result<Gguf> file = Gguf::Open({&part, 1});
-    if (!file) return file.error();
-    const Result<Task> task = ReadTask(*file);
-    if (!task) return task.error();
-    task_ = *task;
+    if (const Error error = kLinkedModel.Check(BoardModel()); !error.ok()) return error;
     Arena arena(FreeMemory());
-    const Result<Model> model = LoadQwen35(*file, arena);
-    if (!model) return model.error();
-    model_ = *model;
-    const Result<Tokenizer> tokenizer = Tokenizer::BindIndexed(*file, kMaxText, arena);
+    const Result<Tokenizer> tokenizer = Tokenizer::Bind(kLinkedModel.tokenizer, kMaxText, arena);
     if (!tokenizer) return tokenizer.error();
     tokenizer_ = *tokenizer;
     if (const Error error = BindChoices(arena); !error.ok()) return error;
-    return session_.Bind(model_, kLimits, {}, arena);
+    return session_.Bind(kLinkedModel.model, kLimits, {}, arena);
   }
 
   // log_p of the choices.
@@ -62,8 +54,9 @@ class Classifier {
     std::array<char, kMaxText> plain;
     std::array<char, 2 * kMaxText> scratch;
     std::array<Token, kLimits.context> tokens;
-    const size_t length = NormaliseText(task_, text, plain);
-    const Result<size_t> count = EncodePrompt(task_.prompt, {plain.data(), length}, tokenizer_, scratch, tokens);
+    const Task& task = kLinkedModel.task;
+    const size_t length = NormaliseText(task, text, plain);
+    const Result<size_t> count = EncodePrompt(task.prompt, {plain.data(), length}, tokenizer_, scratch, tokens);
     if (!count) return {};
     session_.Reset();
     const std::span<float> log_p = std::span(log_p_).first(choices_.size());
@@ -71,20 +64,15 @@ class Classifier {
     return log_p;
   }
 
-  const Task& task() const { return task_; }
-
  private:
   Error BindChoices(Arena& arena) {
-    std::array<Token, kMaxChoices> tokens;
+    const std::span<const Token> answers = kLinkedModel.answers;
     std::array<std::span<const Token>, kMaxChoices> spans;
-    const Result<size_t> count = FindAnswers(task_, tokenizer_, tokens);
-    if (!count) return count.error();
-    for (size_t i = 0; i < *count; ++i) spans[i] = {&tokens[i], 1};
-    return choices_.Bind(std::span(spans).first(*count), -1, model_.config.vocab_size, arena);
+    if (answers.size() > spans.size()) return {Status::kTooLarge, "more answers than this test has room for"};
+    for (size_t i = 0; i < answers.size(); ++i) spans[i] = answers.subspan(i, 1);
+    return choices_.Bind(std::span(spans).first(answers.size()), -1, kLinkedModel.model.config.vocab_size, arena);
   }
 
-  Task task_;
-  Model model_;
   Tokenizer tokenizer_;
   Choices choices_;
   Session session_;
@@ -115,7 +103,7 @@ int Run() {
     CHECK(!log_p.empty());
     if (log_p.empty()) return 1;
     const size_t best = static_cast<size_t>(std::max_element(log_p.begin(), log_p.end()) - log_p.begin());
-    CHECK(AnswerName(classifier.task(), best) == row.substr(first + 1, second - first - 1));
+    CHECK(AnswerName(kLinkedModel.task, best) == row.substr(first + 1, second - first - 1));
     const double off = ExpDouble(static_cast<double>(log_p[best])) - ReadNumber(row.substr(second + 1));
     CHECK(off < 5e-6 && off > -5e-6);
     ++sentences;

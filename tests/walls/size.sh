@@ -59,8 +59,8 @@ for option in ${level:-Os O2}; do
   done
   for program in ${only:-core intent}; do
     map=$work/$option/$program.map
-    "$cxx" $flags "-$option" -I "$root" -nostdlib -Wl,--gc-sections -Wl,-e,Start "-Wl,-Map,$map" "$here/size/$program.cc" \
-      "$root/examples/firmware/formats.cc" "$work/$option/libthimble_io.a" "$work/$option/libthimble_core.a" \
+    "$cxx" $flags "-$option" -I "$root" -nostdlib -Wl,--gc-sections -Wl,-e,Start -Wl,--defsym=board_model=0x100000 "-Wl,-Map,$map" \
+      "$here/size/$program.cc" "$root/examples/firmware/intent_model.cc" "$work/$option/libthimble_io.a" "$work/$option/libthimble_core.a" \
       "$work/$option/libthimble_quant.a" -lc_nano -lgcc -o "$work/$option/$program.elf"
     table "$map" | sort -k 4 > "$work/table"
     echo "$program -$option: bytes, of these code, constants"
