@@ -255,8 +255,8 @@ inline constexpr size_t kParts = 7;
 /// What a session computes with.
 struct Backend {
   const Kernels* kernels = &kPortableKernels;
-  Workers workers;       // for several tokens at once
-  Workers step_workers;  // for one token, which is bound by memory more than by arithmetic
+  Workers workers = {};       // for several tokens at once
+  Workers step_workers = {};  // for one token, which is bound by memory more than by arithmetic
 
   void* mark_context = nullptr;
   void (*mark)(void* context, Part part) = nullptr;  // called when a part ends, on the caller's thread; may be null

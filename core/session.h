@@ -222,8 +222,8 @@ class Session {
 
   const Model* model_ = nullptr;
   Limits limits_;
-  Backend backend_;
-  bool logits_valid_ = false;  // logits_ belong to hidden_
+  Backend backend_{.kernels = nullptr};  // whoever binds others does not link the portable ones
+  bool logits_valid_ = false;            // logits_ belong to hidden_
 
   // State, in this order and without gaps, so that a snapshot is one copy; the cache follows it.
   State* state_ = nullptr;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "io/decimal.h"
+
 namespace thimble {
 
 namespace {
@@ -35,13 +37,8 @@ class Line {
   }
 
   void AddNumber(uint64_t number) {
-    char digits[20];
-    size_t begin = sizeof digits;
-    do {
-      digits[--begin] = static_cast<char>('0' + number % 10);
-      number /= 10;
-    } while (number != 0);
-    Add({digits + begin, sizeof digits - begin});
+    char digits[kDecimalDigits];
+    Add(Decimal(number, digits));
   }
 
   std::string_view text() const { return {out_.data(), size_}; }
@@ -75,17 +72,16 @@ constexpr ErrnoText kErrnoTexts[] = {
     {30, "the file system is read-only"},
 };
 
-void AddErrno(uint64_t number, Line& line) {
-  for (const ErrnoText& known : kErrnoTexts) {
-    if (known.number == number) return line.Add(known.text);
-  }
-  line.Add("system error ");
-  line.AddNumber(number);
-}
-
 }  // namespace
 
-std::string_view ErrorText(const Error& error, std::span<char> out) {
+std::string_view SystemText(uint64_t number) {
+  for (const ErrnoText& known : kErrnoTexts) {
+    if (known.number == number) return known.text;
+  }
+  return {};
+}
+
+std::string_view ErrorText(const Error& error, std::span<char> out, std::string_view (*system_text)(uint64_t)) {
   Line line(out);
   const std::string_view what = error.what;
   const size_t clause = std::min(what.find(';'), what.size());
@@ -114,7 +110,11 @@ std::string_view ErrorText(const Error& error, std::span<char> out) {
     line.AddNumber(error.at);
   } else if (error.status == Status::kSystem) {
     if (!error.name.empty()) line.Add(": ");
-    AddErrno(error.at, line);
+    const std::string_view known = system_text != nullptr ? system_text(error.at) : std::string_view();
+    line.Add(known);
+    if (!known.empty()) return line.text();
+    line.Add("system error ");
+    line.AddNumber(error.at);
   } else {
     if (!error.name.empty()) line.Add(" = ");
     line.AddNumber(error.at);

@@ -12,6 +12,7 @@
 #include <limits>
 #include <string>
 
+#include "io/decimal.h"
 #include "io/error_text.h"
 #include "quant/format.h"
 #include "tests/gguf_writer.h"
@@ -374,6 +375,16 @@ TEST_CASE("error text: one line, with the number in its meaning") {
   char small[8];
   CHECK(ErrorText({Status::kBadFile, "a long sentence"}, small) == "a long s");
   CHECK(ErrorText({Status::kBadFile, "a long sentence"}, {}).empty());
+  char line[80];
+  CHECK(ErrorText({Status::kSystem, "cannot be opened", {}, {}, EACCES}, line, nullptr) ==
+        "cannot be opened: system error 13");
+}
+
+TEST_CASE("numbers in decimal, around every power of two and of ten") {
+  char text[kDecimalDigits];
+  const auto same = [&text](uint64_t number) { return Decimal(number, text) == std::to_string(number); };
+  for (uint64_t power = 1; power != 0; power *= 2) CHECK((same(power - 1) && same(power) && same(~power)));
+  for (uint64_t power = 1; power <= UINT64_MAX / 10; power *= 10) CHECK((same(10 * power - 1) && same(10 * power)));
 }
 
 }  // namespace

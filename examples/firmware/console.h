@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "io/decimal.h"
 #include "io/error_text.h"
 #include "toolchains/cortex-m/board.h"
 
@@ -16,11 +17,8 @@ namespace thimble {
 inline void Print(std::string_view text) { board_write(text.data(), text.size()); }
 
 inline void Print(uint64_t number) {
-  char text[20];
-  size_t at = sizeof text;
-  do text[--at] = static_cast<char>('0' + number % 10);
-  while ((number /= 10) != 0);
-  Print(std::string_view(text + at, sizeof text - at));
+  char text[kDecimalDigits];
+  Print(Decimal(number, text));
 }
 
 /// "0.928141", of a number in [0, 1].
@@ -34,7 +32,7 @@ inline void PrintProbability(float p) {
 inline void Print(const Error& error) {
   char text[200];
   Print("! ");
-  Print(ErrorText(error, text));
+  Print(ErrorText(error, text, nullptr));
   Print("\n");
 }
 

@@ -41,8 +41,7 @@ class Intent {
     if (!tokenizer) return tokenizer.error();
     tokenizer_ = *tokenizer;
     if (const Error error = BindAnswers(choices_, arena); !error.ok()) return error;
-    Backend backend;
-    backend.kernels = &BoardKernels();
+    const Backend backend{.kernels = &BoardKernels()};
     if (const Error error = session_.Bind(kLinkedModel.model, kLimits, backend, arena); !error.ok()) return error;
     used_ = arena.used();
     return {};

@@ -27,8 +27,7 @@ class Stream {
     size_t room = 0;
     std::byte* memory = reinterpret_cast<std::byte*>(board_memory(&room));
     Arena arena({memory, room});
-    Backend backend;
-    backend.kernels = &BoardKernels();
+    const Backend backend{.kernels = &BoardKernels()};
     if (const Error error = session_.Bind(kLinkedModel.model, kLimits, backend, arena); !error.ok()) return error;
     free_ = {memory + arena.used(), room - arena.used()};
     std::fill(free_.begin(), free_.end(), kPaint);
