@@ -3,10 +3,13 @@
 // thimble pack and thimble inspect of packs, as a shell sees them: spellings, exit codes, what is left on the disk.
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <thread>
 
+#include "io/gguf.h"
+#include "io/mapped_file.h"
 #include "tests/cli/program.h"
 #include "tests/tiny_model.h"
 
@@ -53,6 +56,43 @@ TEST_CASE("a pack is written, explained, verified and used") {
   RunFine({"pack", kIntent, "-o", pack, "--for", "avx2", "--recipe", "q4s", "--threads", "1"});
   CHECK(ReadBytes(pack) == bytes);
   CHECK(directory.Names().size() == 1);
+}
+
+TEST_CASE(
+    "the source of a model has every tensor of its pack in it, those of a head and an MTP block of their own too") {
+  GgufWriter model = TinyQwen35({.own_head = true, .mtp = true, .type = Type::kQ8_0});
+  model.Set("thimble.prompt", std::string("say \"\t?\" {text}"));
+  model.SetArray("thimble.choices", std::vector<std::string>{"</think>", "<think>"});
+  const std::vector<std::byte> bytes = model.Write();
+  const ScratchFile file({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const Directory directory;
+  const std::string path = directory / "m.thimble";
+  RunFine({"pack", file.path(), "--recipe", "exact", "-o", path});
+  const std::string source = RunFine({"plan", path, "--source", "--ctx", "64", "--rope-scale", "2"}).out;
+
+  MappedModel mapped;
+  REQUIRE(mapped.Open(path.c_str()).ok());
+  const Result<Gguf> pack = Gguf::Open(mapped.parts());
+  REQUIRE(pack);
+  for (const GgufTensor& tensor : pack->tensors()) {
+    CAPTURE(std::string(tensor.name));
+    const std::string at = "(" + std::to_string(tensor.data - mapped.parts()[0].data()) + ")";
+    const bool matrix = tensor.type == static_cast<uint32_t>(Type::kQ8_0);
+    const std::string view = matrix ? "{&kFormatQ8_0, BYTES" + at + ", " + std::to_string(tensor.ne[1]) + ", " +
+                                          std::to_string(tensor.ne[0]) + "},\n"
+                                    : " = FLOATS" + at + ",\n";
+    const size_t found = source.find(view);
+    REQUIRE(found != std::string::npos);
+    CHECK(source.find(view, found + 1) == std::string::npos);
+  }
+  CHECK(source.find("  .mtp = &kMtp,\n") != std::string::npos);
+  CHECK(source.find("  .scaling_factor = 0x1p+1f,\n") != std::string::npos);
+  CHECK(source.find("  .prompt = {\"say \\042\\011\\077\\042 {text}\", 15},\n") != std::string::npos);
+  CHECK(source.find("{&kFormatF32, &kFormatF16, &kFormatQ8_0};") != std::string::npos);
+  const TinyVocabulary v = MakeTinyVocabulary();
+  const auto think = std::find(v.tokens.begin(), v.tokens.end(), "<think>") - v.tokens.begin();
+  CHECK(source.find("kAnswers[] = {\n  " + std::to_string(think + 1) + ", " + std::to_string(think) + ",\n}") !=
+        std::string::npos);
 }
 
 TEST_CASE("a pack computes what its source does, nearly") {
