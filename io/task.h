@@ -41,7 +41,8 @@ std::string_view AnswerName(const Task& task, size_t i);
 /// is none; kTooSmall, with the number, when `tokens` has not so many.
 Result<size_t> FindAnswers(const Task& task, const Tokenizer& tokenizer, std::span<Token> tokens);
 
-/// Writes `text` as the task wants it to `out` (of at least text.size() bytes) and returns its length.
+/// Writes `text` as the task wants it to `out` (of at least text.size() bytes, which may begin where `text` does) and
+/// returns its length.
 size_t NormaliseText(const Task& task, std::string_view text, std::span<char> out);
 
 /// Writes the tokens of `prompt` with `text` in the place of kTextMark, and returns their number. Special tokens are

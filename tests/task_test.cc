@@ -34,6 +34,9 @@ Result<Task> Read(const test::Bytes& bytes) {
 std::string Prepared(const Task& task, std::string_view text) {
   std::string out(text.size(), '#');
   out.resize(NormaliseText(task, text, out));
+  std::string in_place(text);
+  in_place.resize(NormaliseText(task, in_place, in_place));
+  CHECK(in_place == out);
   return out;
 }
 

@@ -18,7 +18,7 @@
 namespace thimble {
 namespace {
 
-constexpr size_t kArenaBytes = 65 * 1024;
+constexpr size_t kArenaBytes = 53 * 1024;
 static_assert(THIMBLE_PLAN_BYTES <= kArenaBytes, "raise kArenaBytes to what intent_plan.h says");
 alignas(Arena::kAlign) std::byte arena_bytes[kArenaBytes];
 
@@ -47,19 +47,19 @@ class Intent {
     return {};
   }
 
-  // The best label and its probability.
+  // The best label and its probability; `text` is changed on the way.
   struct Answer {
     std::string_view label;
     float p;
     size_t tokens;
   };
-  Result<Answer> Ask(std::string_view text) {
+  Result<Answer> Ask(std::span<char> text) {
     if (text.size() > THIMBLE_PLAN_TEXT) {
       return Error{Status::kTooLarge, "a sentence must be shorter than this many bytes", {}, {}, THIMBLE_PLAN_TEXT};
     }
     const Task& task = kLinkedModel.task;
-    const size_t length = NormaliseText(task, text, plain_);
-    const Result<size_t> count = EncodePrompt(task.prompt, {plain_.data(), length}, tokenizer_, scratch_, tokens_);
+    const std::string_view plain = {text.data(), NormaliseText(task, {text.data(), text.size()}, text)};
+    const Result<size_t> count = EncodePrompt(task.prompt, plain, tokenizer_, scratch_, tokens_);
     if (!count) return count.error();
     session_.Reset();
     if (const Error error = session_.Feed({tokens_.data(), *count}); !error.ok()) return error;
@@ -82,7 +82,6 @@ class Intent {
   Choices choices_;
   Session session_;
   size_t used_ = 0;
-  std::array<char, THIMBLE_PLAN_TEXT> plain_;
   std::array<char, kPromptBytes> scratch_;
   std::array<Token, THIMBLE_PLAN_CONTEXT> tokens_;
   std::array<float, THIMBLE_PLAN_CHOICES> log_p_;
