@@ -18,6 +18,7 @@
 #include "core/session.h"
 #include "io/error_text.h"
 #include "io/gguf.h"
+#include "io/linked_model.h"
 #include "io/load_qwen35.h"
 #include "io/task.h"
 #include "io/thimble.h"
@@ -25,8 +26,9 @@
 
 // NOLINTBEGIN(readability-identifier-naming): thimble.h's names
 struct thimble_model {
-  thimble::Gguf file;
   thimble::Model model;
+  const thimble::LinkedModel* linked;  // null for a FileModel
+  thimble::Result<thimble::Task> (*read_task)(const thimble_model& model);
 };
 
 struct thimble_tokenizer {
@@ -60,6 +62,11 @@ struct thimble_task {
 
 namespace thimble {
 namespace {
+
+// What thimble_open gives: tokenizer and task are read of the file when they are bound.
+struct FileModel : thimble_model {
+  Gguf file;
+};
 
 static_assert(THIMBLE_ALIGN == Arena::kAlign);
 static_assert(THIMBLE_BAD_FILE == static_cast<int>(Status::kBadFile) &&
@@ -237,8 +244,23 @@ Error ReadSampling(const thimble_sampling* given, SamplerOptions* options) {
   return {};
 }
 
-// A template, so that each way to bind one stands alone.
+Result<Task> TaskOfFile(const thimble_model& model) { return ReadTask(static_cast<const FileModel&>(model).file); }
+Result<Task> TaskOfLinked(const thimble_model& model) { return model.linked->task; }
+
+// The ways to bind a tokenizer.
 template <Result<Tokenizer> (*kBind)(const Gguf&, size_t, Arena&, const TextRules&)>
+Result<Tokenizer> TokenizerOfFile(const thimble_model& model, size_t max_text, Arena& arena) {
+  if (model.linked == nullptr) return kBind(static_cast<const FileModel&>(model).file, max_text, arena, kUnicode);
+  return Error{Status::kBadArgument, "this model is linked; thimble_bind_linked_tokenizer binds its tokenizer"};
+}
+
+Result<Tokenizer> TokenizerOfLinked(const thimble_model& model, size_t max_text, Arena& arena) {
+  if (model.linked != nullptr) return Tokenizer::Bind(model.linked->tokenizer, max_text, arena, kLatin);
+  return Error{Status::kBadArgument, "this model is of a file; thimble_bind_tokenizer binds its tokenizer"};
+}
+
+// A template, so that each of them stands alone.
+template <Result<Tokenizer> (*kBind)(const thimble_model&, size_t, Arena&)>
 thimble_error BindTokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
                             thimble_tokenizer** tokenizer) {
   *tokenizer = nullptr;
@@ -246,7 +268,7 @@ thimble_error BindTokenizer(const thimble_model* model, size_t max_text, thimble
   if (!room.error().ok()) return Told(room.error());
   if (model == nullptr) return Told(Missing());
   auto* place = room.arena().Take<thimble_tokenizer>(1);
-  const Result<Tokenizer> bound = kBind(model->file, max_text, room.arena(), kUnicode);
+  const Result<Tokenizer> bound = kBind(*model, max_text, room.arena());
   Error error = bound.error();
   if (room.Close(&error)) *tokenizer = new (place) thimble_tokenizer{*bound, max_text};
   return Told(error);
@@ -275,7 +297,7 @@ struct Texts {
 Error FindTexts(const thimble_model& model, const char* const* given, size_t count, Texts* texts) {
   *texts = {given, count, {}};
   if (given != nullptr) return {};
-  const Result<Task> task = ReadTask(model.file);
+  const Result<Task> task = model.read_task(model);
   if (!task) return task.error();
   texts->own = task->choices;
   texts->count = static_cast<size_t>(texts->own.size());
@@ -324,10 +346,24 @@ thimble_error thimble_open(const void* file, size_t bytes, thimble_memory* memor
   const std::span<const std::byte> parts[] = {{static_cast<const std::byte*>(file), bytes}};
   const Result<Gguf> opened = Gguf::Open(parts);
   if (!opened) return Told(opened.error());
-  auto* place = room.arena().Take<thimble_model>(1);
+  auto* place = room.arena().Take<FileModel>(1);
   const Result<Model> views = LoadQwen35(*opened, room.arena());
   Error error = views.error();
-  if (room.Close(&error)) *model = new (place) thimble_model{*opened, *views};
+  if (room.Close(&error)) *model = new (place) FileModel{{*views, nullptr, TaskOfFile}, *opened};
+  return Told(error);
+}
+
+thimble_error thimble_open_linked(const thimble_linked* linked, const void* file, size_t bytes, thimble_memory* memory,
+                                  thimble_model** model) {
+  *model = nullptr;
+  Room room(memory);
+  if (!room.error().ok()) return Told(room.error());
+  if (linked == nullptr) return Told(Missing());
+  const auto* proven = reinterpret_cast<const LinkedModel*>(linked);
+  Error error = proven->Check({static_cast<const std::byte*>(file), bytes});
+  if (!error.ok()) return Told(error);
+  auto* place = room.arena().Take<thimble_model>(1);
+  if (room.Close(&error)) *model = new (place) thimble_model{proven->model, proven, TaskOfLinked};
   return Told(error);
 }
 
@@ -337,12 +373,17 @@ uint32_t thimble_context(const thimble_model* model) { return model->model.confi
 
 thimble_error thimble_bind_tokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
                                      thimble_tokenizer** tokenizer) {
-  return BindTokenizer<Tokenizer::Bind>(model, max_text, memory, tokenizer);
+  return BindTokenizer<TokenizerOfFile<Tokenizer::Bind>>(model, max_text, memory, tokenizer);
 }
 
 thimble_error thimble_bind_indexed_tokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
                                              thimble_tokenizer** tokenizer) {
-  return BindTokenizer<Tokenizer::BindIndexed>(model, max_text, memory, tokenizer);
+  return BindTokenizer<TokenizerOfFile<Tokenizer::BindIndexed>>(model, max_text, memory, tokenizer);
+}
+
+thimble_error thimble_bind_linked_tokenizer(const thimble_model* model, size_t max_text, thimble_memory* memory,
+                                            thimble_tokenizer** tokenizer) {
+  return BindTokenizer<TokenizerOfLinked>(model, max_text, memory, tokenizer);
 }
 
 thimble_error thimble_encode(thimble_tokenizer* tokenizer, const char* text, size_t bytes, int specials,
@@ -531,7 +572,7 @@ thimble_error thimble_bind_task(const thimble_model* model, thimble_tokenizer* t
   Room room(memory);
   if (!room.error().ok()) return Told(room.error());
   if (model == nullptr || tokenizer == nullptr || session == nullptr) return Told(Missing());
-  const Result<Task> own = ReadTask(model->file);
+  const Result<Task> own = model->read_task(*model);
   if (!own && (prompt == nullptr || own.error().status != Status::kNotFound)) return Told(own.error());
   thimble_task spare;
   thimble_task* bound = Place(room.arena(), &spare);

@@ -152,6 +152,19 @@ typedef struct thimble_session_plan {
  * _NOT_FOUND say which key or tensor is wrong. Checksums are not compared. */
 thimble_error thimble_open(const void *file, size_t bytes, thimble_memory *memory, thimble_model **model);
 
+/* A model that was proven when the program was built: a C++ file, written by `thimble plan PACK --source`, says what is
+ * in it and which formats are linked. A program that calls these and not thimble_open contains nothing that reads
+ * files, and the views take no memory. */
+typedef struct thimble_linked thimble_linked;
+
+/* What that file defines; only for a program that has it. */
+const thimble_linked *thimble_linked_model(void);
+
+/* `file`: the bytes that the linker calls board_model. THIMBLE_BAD_FILE: by their number and CRC-32 not those that the
+ * source was written from. */
+thimble_error thimble_open_linked(const thimble_linked *linked, const void *file, size_t bytes, thimble_memory *memory,
+                                  thimble_model **model);
+
 uint32_t thimble_vocab(const thimble_model *model);   /* tokens, padding included */
 uint32_t thimble_context(const thimble_model *model); /* tokens that it was trained for */
 
@@ -165,6 +178,12 @@ thimble_error thimble_bind_tokenizer(const thimble_model *model, size_t max_text
  * contain what builds an index. */
 thimble_error thimble_bind_indexed_tokenizer(const thimble_model *model, size_t max_text, thimble_memory *memory,
                                              thimble_tokenizer **tokenizer);
+
+/* The same of a linked model, for text in Latin script with its signs and marks: what a microcontroller has room for.
+ * Other characters are THIMBLE_UNSUPPORTED when they are to be encoded, `at` the byte. THIMBLE_BAD_ARGUMENT, as above:
+ * a model of the other kind. */
+thimble_error thimble_bind_linked_tokenizer(const thimble_model *model, size_t max_text, thimble_memory *memory,
+                                            thimble_tokenizer **tokenizer);
 
 /* Writes the tokens of `text`, nothing added, and their number. `specials`: not 0 takes "<|im_end|>" and its like for
  * what they spell; 0 for text, as what a user typed should be. THIMBLE_TOO_LARGE: longer than max_text;

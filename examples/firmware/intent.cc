@@ -55,7 +55,7 @@ class Intent {
   };
   Result<Answer> Ask(std::span<char> text) {
     if (text.size() > THIMBLE_PLAN_TEXT) {
-      return Error{Status::kTooLarge, "a sentence must be shorter than this many bytes", {}, {}, THIMBLE_PLAN_TEXT};
+      return Error{Status::kTooLarge, "a sentence may have no more bytes than", {}, {}, THIMBLE_PLAN_TEXT};
     }
     const Task& task = kLinkedModel.task;
     const std::string_view plain = {text.data(), NormaliseText(task, {text.data(), text.size()}, text)};
