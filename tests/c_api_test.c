@@ -153,6 +153,7 @@ static void test_memory(const void *file, size_t bytes, everything *e) {
   CHECK(is(thimble_open(file, bytes, &odd, &again.model), THIMBLE_BAD_ARGUMENT) && again.model == NULL);
   thimble_memory none = THIMBLE_MEMORY(NULL, 0);
   CHECK(is(thimble_bind_session(NULL, NULL, NULL, &none, &again.session), THIMBLE_BAD_ARGUMENT));
+  CHECK(is(thimble_bind_linked_tokenizer(e->model, MAX_TEXT, &none, &again.tokenizer), THIMBLE_BAD_ARGUMENT));
 }
 
 static void test_classify(everything *e) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "io/load_qwen35.h"
+#include "io/thimble.h"
 #include "quant/f32.h"
 #include "quant/q4_0.h"
 #include "quant/q8_0.h"
@@ -98,6 +99,18 @@ TEST_CASE("other bytes than those that it was written from are refused") {
   CHECK(kLinkedModel.Check(changed).ok());
   changed.push_back(std::byte{0});
   CHECK(kLinkedModel.Check(changed).status == Status::kBadFile);
+}
+
+TEST_CASE("in C, too, its tokenizer is not read of a file") {
+  thimble_memory count = THIMBLE_MEMORY(nullptr, 0);
+  alignas(THIMBLE_ALIGN) std::byte bytes[4096];
+  thimble_memory memory = THIMBLE_MEMORY(bytes, sizeof bytes);
+  thimble_model* model = nullptr;
+  thimble_tokenizer* tokenizer = nullptr;
+  REQUIRE(thimble_open_linked(thimble_linked_model(), Bytes().data(), Bytes().size(), &memory, &model).status == 0);
+  CHECK(thimble_bind_tokenizer(model, 16, &count, &tokenizer).status == THIMBLE_BAD_ARGUMENT);
+  CHECK(thimble_bind_indexed_tokenizer(model, 16, &count, &tokenizer).status == THIMBLE_BAD_ARGUMENT);
+  CHECK(thimble_bind_linked_tokenizer(model, 16, &count, &tokenizer).status == THIMBLE_OK);
 }
 
 TEST_CASE("the model is what LoadQwen35 finds") {
